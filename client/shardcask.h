@@ -1,0 +1,269 @@
+/*
+ * Shardcask client library.
+ *
+ *     struct shardcask *db;
+ *     char why[SHARDCASK_WHY_SIZE];
+ *     if (shardcask_open("tcp://127.0.0.1:7700", NULL, &db, why) != SHARDCASK_OK) { puts(why); ...
+ * } shardcask_put_str(db, "greeting", "hello", NULL, NULL); struct shardcask_value value =
+ * SHARDCASK_VALUE_INIT; if (shardcask_get(db, "greeting", 8, &value) == SHARDCASK_OK) { ...
+ * shardcask_value_free(&value); } shardcask_close(db);
+ *
+ * A handle is one connection, shared by any number of threads: calls that wait at the same time
+ * travel together as one message. Every function is thread-safe unless it says otherwise. Keys are
+ * bytes, 1 to 65,535 of them. Values are msgpack, taken and returned as encoded bytes, with helpers
+ * for strings, integers and JSON text.
+ *
+ * Functions return SHARDCASK_OK (0) or another of enum shardcask_status; shardcask_error() gives
+ * the sentence that explains the last error of the calling thread. 1 to 7, 9 and 12 mean certainly
+ * not applied; 8 (UNKNOWN), 10, 11 and 13 leave it open. A write is never sent twice by the
+ * library.
+ */
+#ifndef SHARDCASK_H
+#define SHARDCASK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define SHARDCASK_API __attribute__((visibility("default")))
+#else
+#define SHARDCASK_API
+#endif
+
+enum shardcask_status {
+    SHARDCASK_OK = 0,
+    SHARDCASK_NOTFOUND = 1,
+    SHARDCASK_BADREQUEST = 2,
+    SHARDCASK_TOOLARGE = 3,
+    SHARDCASK_MISMATCH = 4,
+    SHARDCASK_WRONGTYPE = 5,
+    SHARDCASK_MOVED = 6,
+    SHARDCASK_UNAVAILABLE = 7, /* the shard, or the server as a whole, cannot be reached */
+    SHARDCASK_UNKNOWN = 8, /* sent, but no answer: may or may not have been applied */
+    SHARDCASK_BUSY = 9,
+    SHARDCASK_IO = 10,
+    SHARDCASK_CORRUPT = 11,
+    SHARDCASK_DENIED = 12,
+    SHARDCASK_INTERNAL = 13,
+};
+
+#define SHARDCASK_WHY_SIZE 320
+
+struct shardcask; /* a handle */
+
+/* All zero means the defaults. */
+struct shardcask_options {
+    uint32_t connect_timeout_ms; /* shardcask_open waits so long for the server; default 5,000 */
+    uint32_t timeout_ms; /* for one call; default 15,000. A write that runs into it is UNKNOWN */
+    uint32_t batch_max; /* operations joined into one message at most; default 1,024 */
+    uint32_t message_max; /* bytes of a message; default 64 MiB, as the servers' */
+};
+
+/* The version of the library, for example "0.1.0", and the words for a status. Static strings. */
+SHARDCASK_API const char *shardcask_version(void);
+SHARDCASK_API const char *shardcask_status_text(int status);
+
+/* The sentence for the last failed call of this thread; "" if none failed. Valid until the thread's
+ * next call into the library. */
+SHARDCASK_API const char *shardcask_error(void);
+
+/* Connects. url NULL: the environment's SHARDCASK_URL, or tcp://127.0.0.1:7700. `options` may be
+ * NULL. On failure *handle is NULL and `why` (SHARDCASK_WHY_SIZE bytes, may be NULL) tells why:
+ * BADREQUEST for a senseless address, UNAVAILABLE when nobody answers there. Later losses of the
+ * connection are mended in the background: calls made meanwhile wait for it up to their time-out
+ * and then end as UNAVAILABLE. */
+SHARDCASK_API int shardcask_open(const char *url, const struct shardcask_options *options,
+                                 struct shardcask **handle, char *why);
+
+/* Ends calls in flight (as UNKNOWN), closes and frees. No other thread may be inside a call with
+ * this handle, callbacks included. NULL is allowed. */
+SHARDCASK_API void shardcask_close(struct shardcask *handle);
+
+/* ---- Values ---- */
+
+/* An encoded msgpack value owned by the caller: free it with shardcask_value_free. The library
+ * writes to it only on success; what it held before is freed or reused. */
+struct shardcask_value {
+    void *data;
+    size_t size;
+    size_t capacity; /* private */
+};
+#define SHARDCASK_VALUE_INIT \
+    {                        \
+        NULL, 0, 0           \
+    }
+
+SHARDCASK_API void shardcask_value_free(struct shardcask_value *value);
+
+/* Encoders replace the content. Strings are UTF-8 text (bytes: anything). JSON text becomes the
+ * msgpack of the same meaning; BADREQUEST when it does not parse. */
+SHARDCASK_API int shardcask_value_set_str(struct shardcask_value *value, const char *text);
+SHARDCASK_API int shardcask_value_set_bytes(struct shardcask_value *value, const void *data,
+                                            size_t size);
+SHARDCASK_API int shardcask_value_set_int(struct shardcask_value *value, int64_t number);
+SHARDCASK_API int shardcask_value_set_json(struct shardcask_value *value, const char *json,
+                                           size_t size);
+
+/* Decoders. WRONGTYPE when the value is something else. The bytes of a str or bin stay inside the
+ * value; the JSON text is a NUL-terminated string, freed by the caller with shardcask_free. */
+SHARDCASK_API int shardcask_value_get_bytes(const struct shardcask_value *value, const void **data,
+                                            size_t *size);
+SHARDCASK_API int shardcask_value_get_int(const struct shardcask_value *value, int64_t *number);
+SHARDCASK_API int shardcask_value_get_json(const struct shardcask_value *value, char **json,
+                                           size_t *size);
+SHARDCASK_API void shardcask_free(void *memory);
+
+/* ---- One key ---- */
+
+/* Options of writes; all zero (or NULL) means none. */
+enum {
+    SHARDCASK_IF_VERSION = 1, /* only if the key has version if_version (0: only if absent) */
+    SHARDCASK_SYNC = 2, /* wait for the disk, whatever the store's setting */
+    SHARDCASK_NO_SYNC = 4, /* do not wait for the disk */
+};
+struct shardcask_write {
+    unsigned flags;
+    uint64_t ttl_ms; /* 0: does not expire */
+    uint64_t if_version;
+};
+
+/* `version` and `existed` may be NULL. */
+SHARDCASK_API int shardcask_put(struct shardcask *handle, const void *key, size_t key_size,
+                                const void *value, size_t value_size,
+                                const struct shardcask_write *options, uint64_t *version);
+SHARDCASK_API int shardcask_put_str(struct shardcask *handle, const char *key, const char *text,
+                                    const struct shardcask_write *options, uint64_t *version);
+SHARDCASK_API int shardcask_put_json(struct shardcask *handle, const char *key, const char *json,
+                                     const struct shardcask_write *options, uint64_t *version);
+SHARDCASK_API int shardcask_get(struct shardcask *handle, const void *key, size_t key_size,
+                                struct shardcask_value *value);
+SHARDCASK_API int shardcask_del(struct shardcask *handle, const void *key, size_t key_size,
+                                const struct shardcask_write *options, bool *existed);
+SHARDCASK_API int shardcask_exists(struct shardcask *handle, const void *key, size_t key_size,
+                                   bool *exists);
+SHARDCASK_API int shardcask_incr(struct shardcask *handle, const void *key, size_t key_size,
+                                 int64_t delta, int64_t *result);
+/* ttl_ms NULL: the key no longer expires. */
+SHARDCASK_API int shardcask_touch(struct shardcask *handle, const void *key, size_t key_size,
+                                  const uint64_t *ttl_ms, uint64_t *version);
+
+struct shardcask_meta {
+    uint64_t version;
+    uint64_t size; /* bytes of the encoded value */
+    bool has_ttl;
+    uint64_t ttl_ms; /* left */
+    uint32_t slot;
+    uint32_t shard;
+};
+SHARDCASK_API int shardcask_meta(struct shardcask *handle, const void *key, size_t key_size,
+                                 struct shardcask_meta *meta);
+
+/* ---- Many keys: independent operations in one message, each with its own status ---- */
+
+enum shardcask_op_kind {
+    SHARDCASK_OP_GET,
+    SHARDCASK_OP_PUT,
+    SHARDCASK_OP_DEL,
+    SHARDCASK_OP_EXISTS,
+    SHARDCASK_OP_INCR,
+    SHARDCASK_OP_TOUCH, /* ttl_ms of the options; 0: no longer expires */
+    SHARDCASK_OP_META,
+};
+
+struct shardcask_op {
+    /* in: */
+    enum shardcask_op_kind kind;
+    const void *key;
+    size_t key_size;
+    const void *value; /* put */
+    size_t value_size;
+    struct shardcask_write options; /* put, del, touch */
+    int64_t delta; /* incr */
+    void *arg; /* the caller's own */
+    /* out: */
+    int status;
+    char *why; /* the sentence of an error, or NULL; freed by shardcask_op_clear */
+    struct shardcask_value result; /* get: the value */
+    uint64_t version; /* put, touch */
+    bool existed; /* del, exists */
+    int64_t number; /* incr */
+    struct shardcask_meta meta; /* meta */
+};
+
+/* Frees what the library put into an operation. */
+SHARDCASK_API void shardcask_op_clear(struct shardcask_op *op);
+
+/* Carries out `count` operations; two on one key take effect in their order. Returns OK when every
+ * operation has its own status, or why the message as a whole failed (then every status is that).
+ */
+SHARDCASK_API int shardcask_batch(struct shardcask *handle, struct shardcask_op *ops, size_t count);
+
+/* The same with the kind of each operation set here. */
+SHARDCASK_API int shardcask_mget(struct shardcask *handle, struct shardcask_op *ops, size_t count);
+SHARDCASK_API int shardcask_mput(struct shardcask *handle, struct shardcask_op *ops, size_t count);
+SHARDCASK_API int shardcask_mdel(struct shardcask *handle, struct shardcask_op *ops, size_t count);
+
+/* ---- Asynchronous ---- */
+
+/* Called once, when the operation has ended, on a thread of the library: it must return soon, may
+ * start further operations, and must not wait for any. `op` is the one submitted. */
+typedef void shardcask_done(struct shardcask_op *op);
+
+/* Starts an operation; `op` and the bytes that it points to are the library's until `done` is
+ * called. Returns OK, or BADREQUEST (then `done` is not called). Waits, while too much is
+ * outstanding, for some of it to end; inside a callback it never waits. */
+SHARDCASK_API int shardcask_submit(struct shardcask *handle, struct shardcask_op *op,
+                                   shardcask_done *done);
+
+/* Waits until nothing that was submitted before is outstanding. */
+SHARDCASK_API void shardcask_drain(struct shardcask *handle);
+
+/* ---- The whole store ---- */
+
+struct shardcask_scan; /* an iterator: used by one thread at a time */
+
+struct shardcask_scan_options {
+    const void *prefix; /* only keys that begin with these bytes */
+    size_t prefix_size;
+    uint32_t page; /* keys fetched at a time; 0: 1,000 */
+    bool values;
+};
+
+/* Every key that is present throughout is returned; keys come in no useful order, and one may come
+ * twice while slots move. */
+SHARDCASK_API int shardcask_scan_open(struct shardcask *handle,
+                                      const struct shardcask_scan_options *options,
+                                      struct shardcask_scan **scan);
+/* OK: the next key, and value if asked for; the bytes are valid until the next call. NOTFOUND: the
+ * end. Another status: an error; the call may be repeated. */
+SHARDCASK_API int shardcask_scan_next(struct shardcask_scan *scan, const void **key,
+                                      size_t *key_size, const void **value, size_t *value_size);
+SHARDCASK_API void shardcask_scan_close(struct shardcask_scan *scan);
+
+SHARDCASK_API int shardcask_count(struct shardcask *handle, uint64_t *count);
+SHARDCASK_API int shardcask_clear(struct shardcask *handle, uint64_t *removed);
+/* All that was acknowledged is on disk. */
+SHARDCASK_API int shardcask_sync(struct shardcask *handle);
+SHARDCASK_API int shardcask_compact(struct shardcask *handle);
+/* Figures and the cluster map, as msgpack maps (see PROTOCOL.md). */
+SHARDCASK_API int shardcask_stats(struct shardcask *handle, struct shardcask_value *stats);
+SHARDCASK_API int shardcask_map(struct shardcask *handle, struct shardcask_value *map);
+/* What the server says of itself. */
+SHARDCASK_API int shardcask_ping(struct shardcask *handle, struct shardcask_value *info);
+
+/* Any request as msgpack, for operations that have no function here: `request` is a whole body, and
+ * `reply` gets the whole reply body, status included. Returns OK when there is a reply, whatever
+ * its status. */
+SHARDCASK_API int shardcask_call(struct shardcask *handle, const void *request, size_t size,
+                                 struct shardcask_value *reply);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,139 @@
+/*
+ * Keydir: where the newest record of every live key is, in memory.
+ *
+ * One small table for each slot (common/slot.h), so that a slot can be listed, dropped or adopted
+ * as a whole, and growth never moves more than the few thousand entries of one slot. Inside a slot
+ * the entries stand in the order of their hash: ordered linear probing (Amble and Knuth, "Ordered
+ * hash tables", 1974), keyed by the 16 hash bits behind the slot's 14. That order is the order of
+ * scans.
+ *
+ * An entry is a location (8 bytes), an offset of its key in the slot's key arena (4 bytes) and the
+ * 16 hash bits, kept in three parallel arrays of one allocation. The arena holds, for each key, a
+ * head that tells its length and whether an expiry follows, the expiry if there is one, and the
+ * key. Arena space of removed keys is reclaimed by compacting the slot's arena when a quarter is
+ * dead.
+ *
+ * Versions are not kept: they are in the records. While a store is being opened, when records come
+ * in any order and the larger version wins, the keydir carries them along beside the locations, and
+ * tombstones as entries of their own; sc_keydir_opened drops both.
+ *
+ * Single-threaded: its owner serialises all calls.
+ */
+#ifndef SC_SHARD_KEYDIR_H
+#define SC_SHARD_KEYDIR_H
+
+#include "common/buf.h"
+#include "common/slot.h"
+
+/* Records start at multiples of 8 bytes; sizes are counted in these units too. */
+#define SC_LOCATION_UNIT 8u
+#define SC_LOCATION_FILES_MAX (1u << 13) /* file indexes */
+#define SC_LOCATION_OFFSET_MAX ((UINT64_C(1) << 31)) /* 2 GiB, exclusive */
+#define SC_LOCATION_SIZE_MAX ((UINT64_C(1) << 26)) /* 64 MiB, exclusive */
+
+/* Where a record is. `file` is an index into the store's table of live files, not a file number. */
+struct sc_location {
+    uint32_t file;
+    uint32_t size; /* of the whole record, padding included; a multiple of the unit, not 0 */
+    uint64_t offset; /* of the record's first byte; a multiple of the unit */
+};
+
+struct sc_keydir;
+
+/* What the keydir knows of one key. `key` points into the arena: valid until the next change. */
+struct sc_keydir_entry {
+    struct sc_location location;
+    uint64_t expires_ms; /* 0: never */
+    uint64_t hash;
+    struct sc_slice key;
+};
+
+struct sc_keydir *sc_keydir_alloc(void);
+void sc_keydir_free(struct sc_keydir *keydir);
+
+/* Looks up a key (hash: sc_slot_hash of it). False: absent; `entry` is then untouched. Expired
+ * entries are found like others: judging the expiry is the caller's business. */
+bool sc_keydir_find(const struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
+                    struct sc_keydir_entry *entry);
+
+/* Sets where a key is. Returns true and stores the former location in `old` (may be NULL) when the
+ * key was there before. */
+bool sc_keydir_set(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
+                   struct sc_location location, uint64_t expires_ms, struct sc_location *old);
+
+/* Moves a key whose record was copied: only if it still is at `from`. Returns whether it was. */
+bool sc_keydir_relocate(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
+                        struct sc_location from, struct sc_location to);
+
+/* Removes a key; true and the former location (may be NULL) if it was there. */
+bool sc_keydir_remove(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
+                      struct sc_location *old);
+
+/* Hints to the processor that this hash is going to be looked up. */
+void sc_keydir_prefetch(const struct sc_keydir *keydir, uint64_t hash);
+
+/* ---- While a store is opened ---- */
+
+/* The outcome of offering a record to the keydir. */
+enum sc_keydir_offer { SC_KEYDIR_NEW, SC_KEYDIR_NEWER, SC_KEYDIR_OLDER };
+
+/* Offers a record: it is taken when it is larger in version than what the keydir has for the key
+ * (an equal version: the one that was there stays). `tombstone` marks a deletion. NEWER: the
+ * location replaced is in `old`; OLDER: the one that stays. `old_tombstone` says what that is.
+ * Only before sc_keydir_opened. */
+enum sc_keydir_offer sc_keydir_offer(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
+                                     uint64_t version, bool tombstone, struct sc_location location,
+                                     uint64_t expires_ms, struct sc_location *old,
+                                     bool *old_tombstone);
+
+/* Every entry of slots `first` to `last` whose version is at most `version` is removed, tombstones
+ * included (a range deletion met in the log); calls `removed` for each (may be NULL). Before
+ * sc_keydir_opened only. */
+void sc_keydir_offer_clear(struct sc_keydir *keydir, uint32_t first, uint32_t last,
+                           uint64_t version,
+                           void (*removed)(void *arg, struct sc_location location, bool tombstone),
+                           void *arg);
+
+/* Opening is over: forgets versions and tombstones. */
+void sc_keydir_opened(struct sc_keydir *keydir);
+
+/* ---- A slot as a whole ---- */
+
+/* Keys in a slot and in all, expired but unswept ones included. */
+uint64_t sc_keydir_slot_count(const struct sc_keydir *keydir, uint32_t slot);
+uint64_t sc_keydir_count(const struct sc_keydir *keydir);
+
+/* Memory of the keydir in bytes, exactly as asked of the allocator, spare room included. */
+uint64_t sc_keydir_memory(const struct sc_keydir *keydir);
+
+/* Removes all keys of a slot; calls `removed` (may be NULL) with the location of each. */
+void sc_keydir_drop_slot(struct sc_keydir *keydir, uint32_t slot,
+                         void (*removed)(void *arg, struct sc_location location), void *arg);
+
+/* Removes the keys of a slot that expired at or before now_ms, calling `removed` (may be NULL) for
+ * each; returns how many. Cheap when nothing can have expired: each slot keeps a lower bound. */
+uint64_t sc_keydir_sweep_slot(struct sc_keydir *keydir, uint32_t slot, uint64_t now_ms,
+                              void (*removed)(void *arg, struct sc_location location), void *arg);
+
+/* ---- Scans: all entries in the order of (hash, key bytes) ---- */
+
+/* A place between two entries: behind every entry whose hash is less than `hash`, and, at `hash`
+ * itself, behind every key that is not greater than `key` (whole_hash: behind all of that hash).
+ * The start is {0}. `key` is the caller's. */
+struct sc_keydir_position {
+    uint64_t hash;
+    bool whole_hash;
+    struct sc_slice key;
+};
+
+/* Visits entries behind `position`, up to the end of `last_slot`, until `visit` returns false (it
+ * has then not taken that entry) or `max` entries were visited. Returns true when the end was
+ * reached. `visit` must not change the keydir. */
+bool sc_keydir_walk(const struct sc_keydir *keydir, const struct sc_keydir_position *position,
+                    uint32_t last_slot, uint64_t max,
+                    bool (*visit)(void *arg, const struct sc_keydir_entry *entry), void *arg);
+
+/* Asserts the invariants of the whole structure; for tests. */
+void sc_keydir_check(const struct sc_keydir *keydir);
+
+#endif
