@@ -64,11 +64,12 @@ enum {
     X(X_JOIN, "x.join", 1, 1, SC_OP_MULTI | SC_OP_WRITE | SC_OP_INTERNAL) \
     X(X_SCAN, "x.scan", 3, 3, SC_OP_INTERNAL)
 
+/* SC_OP_NONE, behind the last: no operation of ours, and how many there are. */
 enum sc_op {
 #define SC_OP_ENUM(name, text, least, most, kind) SC_OP_##name,
     SC_OP_LIST(SC_OP_ENUM)
 #undef SC_OP_ENUM
-        SC_OP_COUNT
+        SC_OP_NONE
 };
 
 const char *sc_op_name(enum sc_op op);
@@ -125,7 +126,7 @@ struct sc_msg_request {
     struct sc_mp ranges; /* x.grant: a cursor at [[first, last]...] */
 };
 
-/* Parses a request body. On failure `request->op` is SC_OP_COUNT when not even the operation was
+/* Parses a request body. On failure `request->op` is SC_OP_NONE when not even the operation was
  * recognised, and `why` (SC_WHY_SIZE bytes) says what is wrong. The items of a multi-key operation
  * are only checked to be well-formed msgpack; each is judged by sc_msg_next_item. */
 enum sc_status sc_msg_parse_request(struct sc_slice body, const struct sc_msg_limits *limits,
@@ -154,7 +155,7 @@ void sc_msg_put_touch(struct sc_buf *out, struct sc_slice key,
 void sc_msg_put_incr(struct sc_buf *out, struct sc_slice key, int64_t delta);
 /* Writes the scan; internal: as x.scan with its last slot. */
 void sc_msg_put_scan(struct sc_buf *out, const struct sc_msg_scan *scan, bool internal);
-/* An item of mput as a request of its own: [“put”, key, value, options]. `item` is the item's array
+/* An item of mput as a request of its own: ["put", key, value, options]. `item` is the item's array
  * with its head as sc_msg_next_item gave it in `raw`. */
 void sc_msg_put_mput_item(struct sc_buf *out, const struct sc_msg_request *item);
 
