@@ -75,20 +75,21 @@ void sc_keydir_prefetch(const struct sc_keydir *keydir, uint64_t hash);
 /* ---- While a store is opened ---- */
 
 /* The outcome of offering a record to the keydir. */
-enum sc_keydir_offer { SC_KEYDIR_NEW, SC_KEYDIR_NEWER, SC_KEYDIR_OLDER };
+enum sc_keydir_offer { SC_KEYDIR_NEW, SC_KEYDIR_NEWER, SC_KEYDIR_OLDER, SC_KEYDIR_CLEARED };
 
 /* Offers a record: it is taken when it is larger in version than what the keydir has for the key
  * (an equal version: the one that was there stays). `tombstone` marks a deletion. NEWER: the
  * location replaced is in `old`; OLDER: the one that stays. `old_tombstone` says what that is.
- * Only before sc_keydir_opened. */
+ * CLEARED: the record is not newer than a range deletion of its slot (sc_keydir_offer_clear), and
+ * nothing is stored. Only before sc_keydir_opened. */
 enum sc_keydir_offer sc_keydir_offer(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
                                      uint64_t version, bool tombstone, struct sc_location location,
                                      uint64_t expires_ms, struct sc_location *old,
                                      bool *old_tombstone);
 
 /* Every entry of slots `first` to `last` whose version is at most `version` is removed, tombstones
- * included (a range deletion met in the log); calls `removed` for each (may be NULL). Before
- * sc_keydir_opened only. */
+ * included (a range deletion met in the log); calls `removed` for each (may be NULL). What is
+ * offered to these slots later with such a version is CLEARED. Before sc_keydir_opened only. */
 void sc_keydir_offer_clear(struct sc_keydir *keydir, uint32_t first, uint32_t last,
                            uint64_t version,
                            void (*removed)(void *arg, struct sc_location location, bool tombstone),
