@@ -74,14 +74,19 @@ bool sc_mp_array(struct sc_mp *mp, uint32_t *count);
 bool sc_mp_map(struct sc_mp *mp, uint32_t *pairs);
 bool sc_mp_ext(struct sc_mp *mp, int8_t *type, struct sc_slice *value);
 
-/* Steps over one whole value, of any kind and nested at most SC_NESTING_MAX deep, and stores its
- * extent (NULL: not wanted). A scalar has depth 0, an array of scalars depth 1. */
+/* Steps over one whole value, of any kind, and stores its extent (NULL: not wanted). No depth is
+ * too deep for it: it reads any well-formed message, whatever is in it. Who walks through a value
+ * by recursion reads it with sc_mp_value or checks it with sc_mp_valid before. */
 bool sc_mp_skip(struct sc_mp *mp, struct sc_slice *raw);
+
+/* The same for a value that may be stored: nested at most SC_NESTING_MAX deep. A scalar has depth
+ * 0, an array or map one more than what is deepest in it, an empty one depth 1. */
+bool sc_mp_value(struct sc_mp *mp, struct sc_slice *raw);
 
 /* True when `input` is exactly one well-formed value nested at most SC_NESTING_MAX deep. */
 bool sc_mp_valid(struct sc_slice input);
 
-/* Writers append the shortest encoding. */
+/* Writers append the shortest encoding (a float has always 64 bits). */
 void sc_mp_put_nil(struct sc_buf *out);
 void sc_mp_put_bool(struct sc_buf *out, bool value);
 void sc_mp_put_uint(struct sc_buf *out, uint64_t value);

@@ -26,7 +26,7 @@
     X(SC_INTERNAL, 13, "internal error")
 
 enum sc_status {
-#define SC_STATUS_ENUM(name, number, text) name = number,
+#define SC_STATUS_ENUM(name, number, text) name = (number),
     SC_STATUS_LIST(SC_STATUS_ENUM)
 #undef SC_STATUS_ENUM
 };
