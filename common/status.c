@@ -16,6 +16,14 @@ const char *sc_status_str(int status)
     }
 }
 
+void sc_why(char *why, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(why, SC_WHY_SIZE, format, args);
+    va_end(args);
+}
+
 enum sc_status sc_fail(char *why, enum sc_status status, const char *format, ...)
 {
     if (why != NULL) {

@@ -44,4 +44,7 @@ const char *sc_status_str(int status);
 enum sc_status sc_fail(char *why, enum sc_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Writes a sentence into `why` likewise. */
+void sc_why(char *why, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 #endif

@@ -1,0 +1,690 @@
+#include "coordinator/backend.h"
+
+#include "common/log.h"
+#include "common/msg.h"
+#include "coordinator/gather.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define JOIN_BYTES (1u << 20) /* a message of joined requests grows to about this */
+#define JOIN_ITEMS 4096u /* ... or so many requests */
+#define QUEUE_BYTES_MAX (256u << 20) /* more waiting in a lane: busy */
+#define QUEUE_ITEMS_MAX (4u << 20)
+#define FLIGHT_BYTES_KEEP (256u << 10) /* memory that an idle flight or lane keeps */
+#define HELLO_TIMEOUT_MS 5000u
+
+/* A request that waits or is in flight: its bytes in the buffer beside it, and who asked. */
+struct item {
+    struct sc_backend_target target;
+    size_t size;
+};
+
+/* A run of requests, oldest first: `bytes` holds their encodings one behind the other. What has
+ * been taken away in front stays allocated until it is half of the whole, so that taking is cheap.
+ */
+struct run {
+    struct sc_buf bytes;
+    size_t bytes_head; /* taken away */
+    struct item *items;
+    size_t head; /* taken away */
+    size_t end;
+    size_t capacity;
+};
+
+/* A message in flight. */
+struct flight {
+    struct sc_backend_call call; /* must be first: the tag of a send */
+    struct sc_backend *backend;
+    enum sc_backend_lane lane;
+    struct run run;
+    struct flight *next; /* in the list of spare ones */
+};
+
+struct lane {
+    struct run waiting;
+    size_t begun_at; /* size of waiting.bytes when a submission began */
+    uint32_t in_flight;
+};
+
+enum state { DOWN, HELLO, ADOPT, ADOPTED, GRANT, UP, REFUSED };
+
+/* A step of the introduction: one call at a time. */
+struct step {
+    struct sc_backend_call call; /* must be first */
+    struct sc_backend *backend;
+};
+
+struct sc_backend {
+    const struct sc_backend_shared *shared; /* constant after open, like the next two */
+    uint32_t shard_id;
+    char url[SC_URL_MAX + 1];
+
+    struct sc_sp_link *link;
+    enum state state;
+    char refusal[SC_WHY_SIZE]; /* why the shard was not granted anything */
+    char why[SC_WHY_SIZE]; /* room for sc_backend_why */
+    struct step step;
+    bool step_busy;
+    bool grant_again; /* the map changed while a grant was on its way */
+    bool closing;
+    struct lane lanes[SC_BACKEND_LANES];
+    struct flight *spare;
+    uint64_t outstanding;
+    struct sc_backend_counts counts;
+};
+
+/* One message of reads at a time lets the next one grow meanwhile; a second message of writes gets
+ * the shard's next commit ready while the last one is being synced. */
+static const uint32_t in_flight_max[SC_BACKEND_LANES] = {
+    [SC_BACKEND_READS] = 1, [SC_BACKEND_WRITES] = 2};
+
+/* ---- Answers ---- */
+
+static void answer(const struct sc_backend_target *target, struct sc_slice reply)
+{
+    if (target->gather != NULL) {
+        sc_gather_put(target->gather, target->index, reply);
+    } else {
+        sc_sp_reply(&target->origin, reply);
+    }
+}
+
+static void answer_status(const struct sc_backend_target *target, enum sc_status status,
+                          const char *why)
+{
+    struct sc_buf reply = {0};
+    sc_msg_reply_status(&reply, status, why);
+    answer(target, sc_buf_slice(&reply));
+    sc_buf_fini(&reply);
+}
+
+const char *sc_backend_why(struct sc_backend *backend)
+{
+    const char *reason = backend->refusal;
+    if (backend->state == DOWN) {
+        reason = sc_sp_link_why(backend->link);
+    } else if (backend->state != REFUSED) {
+        reason = "it is being introduced to the cluster";
+    }
+    sc_why(backend->why, "shard %" PRIu32 " at %s is unavailable: %.*s", backend->shard_id,
+           backend->url, 200, reason[0] != '\0' ? reason : "it has not been reached yet");
+    return backend->why;
+}
+
+/* ---- Runs ---- */
+
+static size_t run_count(const struct run *run)
+{
+    return run->end - run->head;
+}
+
+static struct item *run_item(const struct run *run, size_t index)
+{
+    return &run->items[run->head + index];
+}
+
+static struct sc_slice run_bytes(const struct run *run)
+{
+    if (run->bytes.size == 0) {
+        return sc_slice(NULL, 0);
+    }
+    return sc_slice(run->bytes.data + run->bytes_head, run->bytes.size - run->bytes_head);
+}
+
+static void run_push(struct run *run, const struct sc_backend_target *target, size_t size)
+{
+    if (run->end == run->capacity) {
+        run->capacity = run->capacity == 0 ? 16 : run->capacity * 2;
+        run->items = sc_realloc(run->items, run->capacity * sizeof *run->items);
+    }
+    run->items[run->end++] = (struct item){.target = *target, .size = size};
+}
+
+static void run_reset(struct run *run)
+{
+    sc_buf_reset(&run->bytes, FLIGHT_BYTES_KEEP);
+    run->bytes_head = 0;
+    run->head = run->end = 0;
+    if (run->capacity > JOIN_ITEMS) {
+        free(run->items);
+        run->items = NULL;
+        run->capacity = 0;
+    }
+}
+
+static void run_fini(struct run *run)
+{
+    sc_buf_fini(&run->bytes);
+    free(run->items);
+    *run = (struct run){0};
+}
+
+/* Takes the first `count` requests, of `bytes` bytes in all, away. */
+static void run_take(struct run *run, size_t count, size_t bytes)
+{
+    run->head += count;
+    run->bytes_head += bytes;
+    if (run->head == run->end) {
+        run_reset(run);
+    } else if (run->head > run->end / 2) {
+        sc_buf_consume(&run->bytes, run->bytes_head);
+        run->bytes_head = 0;
+        run->end -= run->head;
+        memmove(run->items, run->items + run->head, run->end * sizeof *run->items);
+        run->head = 0;
+    }
+}
+
+/* Moves the first `count` requests of `from` behind those of `to`. */
+static void run_move(struct run *from, size_t count, struct run *to)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct item *item = run_item(from, i);
+        run_push(to, &item->target, item->size);
+        bytes += item->size;
+    }
+    sc_buf_append(&to->bytes, run_bytes(from).data, bytes);
+    run_take(from, count, bytes);
+}
+
+static void swap_runs(struct run *a, struct run *b)
+{
+    struct run kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+/* ---- Flights ---- */
+
+static void on_joined(struct sc_backend_call *call, enum sc_status status, struct sc_slice reply);
+
+static struct flight *take_flight(struct sc_backend *backend, enum sc_backend_lane lane)
+{
+    struct flight *flight = backend->spare;
+    if (flight != NULL) {
+        backend->spare = flight->next;
+    } else {
+        flight = sc_calloc(1, sizeof *flight);
+        flight->call.done = on_joined;
+        flight->backend = backend;
+    }
+    flight->lane = lane;
+    return flight;
+}
+
+static void give_back_flight(struct flight *flight)
+{
+    run_reset(&flight->run);
+    flight->next = flight->backend->spare;
+    flight->backend->spare = flight;
+}
+
+/* How many of the waiting requests make up the next message. */
+static size_t next_message(const struct run *waiting)
+{
+    size_t bytes = 0;
+    size_t count = 0;
+    while (count < run_count(waiting) && count < JOIN_ITEMS &&
+           (count == 0 || bytes + run_item(waiting, count)->size <= JOIN_BYTES)) {
+        bytes += run_item(waiting, count++)->size;
+    }
+    return count;
+}
+
+static void send_next(struct sc_backend *backend, enum sc_backend_lane lane)
+{
+    struct lane *from = &backend->lanes[lane];
+    struct flight *flight = take_flight(backend, lane);
+    size_t count = next_message(&from->waiting);
+    if (count == run_count(&from->waiting)) {
+        swap_runs(&flight->run, &from->waiting);
+    } else {
+        run_move(&from->waiting, count, &flight->run);
+    }
+    struct sc_buf *out =
+        sc_sp_send_begin(backend->link, &flight->call, backend->shared->timeout_ms);
+    sc_msg_put_op(out, SC_OP_X_JOIN, 1);
+    sc_mp_put_array(out, (uint32_t)count);
+    sc_buf_append_slice(out, run_bytes(&flight->run));
+    sc_sp_send_end(backend->link);
+    from->in_flight++;
+    backend->counts.messages++;
+    backend->counts.operations += count;
+}
+
+void sc_backend_flush(struct sc_backend *backend)
+{
+    for (int lane = 0; lane < SC_BACKEND_LANES; lane++) {
+        while (backend->state == UP && run_count(&backend->lanes[lane].waiting) > 0 &&
+               backend->lanes[lane].in_flight < in_flight_max[lane]) {
+            send_next(backend, (enum sc_backend_lane)lane);
+        }
+    }
+}
+
+/* Ends every request of a run with one status. */
+static void fail_run(struct sc_backend *backend, struct run *run, enum sc_status status,
+                     const char *why)
+{
+    for (size_t i = 0; i < run_count(run); i++) {
+        answer_status(&run_item(run, i)->target, status, why);
+    }
+    backend->outstanding -= run_count(run);
+    run_reset(run);
+}
+
+/* Reads may be repeated by whoever asked: they are unavailable, not unknown. */
+static void fail_flight(struct flight *flight)
+{
+    struct sc_backend *backend = flight->backend;
+    char why[SC_WHY_SIZE];
+    bool write = flight->lane == SC_BACKEND_WRITES;
+    sc_why(why, "shard %" PRIu32 " at %s gave no answer%s", backend->shard_id, backend->url,
+           write ? ": the write may or may not have been applied" : "");
+    fail_run(backend, &flight->run, write ? SC_UNKNOWN : SC_UNAVAILABLE, why);
+}
+
+/* Puts the requests that are left, which the shard has not begun, back in front of their lane. */
+static void requeue(struct flight *flight)
+{
+    struct run *waiting = &flight->backend->lanes[flight->lane].waiting;
+    run_move(waiting, run_count(waiting), &flight->run);
+    swap_runs(&flight->run, waiting);
+}
+
+static bool is_again(struct sc_slice reply)
+{
+    static const uint8_t again[] = {0x91, SC_MSG_AGAIN};
+    return reply.size == sizeof again && memcmp(reply.data, again, sizeof again) == 0;
+}
+
+/* A shard that was restarted has been granted nothing yet, or knows of a newer map: nothing was
+ * applied. Clients hear of that as unavailable; moves are the coordinator's business. */
+static bool is_moved(struct sc_slice reply)
+{
+    return reply.size > 2 && ((const uint8_t *)reply.data)[1] == SC_MOVED;
+}
+
+/* Takes a reply to x.join apart and answers whoever asked. False when the reply makes no sense: the
+ * requests that were not answered are then left in the flight. */
+static bool deliver(struct flight *flight, struct sc_slice body)
+{
+    struct sc_backend *backend = flight->backend;
+    struct sc_msg_reply reply;
+    uint32_t count = 0;
+    if (!sc_msg_parse_reply(body, &reply) || reply.status != SC_OK ||
+        !sc_mp_array(&reply.result, &count) || count != run_count(&flight->run)) {
+        return false;
+    }
+    for (; count > 0; count--) {
+        struct sc_slice raw;
+        if (!sc_mp_skip(&reply.result, &raw) || raw.size < 2) {
+            return false;
+        }
+        if (is_again(raw)) {
+            requeue(flight);
+            return true;
+        }
+        const struct item *item = run_item(&flight->run, 0);
+        if (is_moved(raw)) {
+            answer_status(&item->target, SC_UNAVAILABLE,
+                          "the shard has not been told yet that this slot is its own");
+        } else {
+            answer(&item->target, raw);
+        }
+        flight->run.bytes_head += item->size;
+        flight->run.head++;
+        backend->outstanding--;
+    }
+    return true;
+}
+
+static void on_joined(struct sc_backend_call *call, enum sc_status status, struct sc_slice reply)
+{
+    struct flight *flight = (struct flight *)call;
+    struct sc_backend *backend = flight->backend;
+    const char *trouble = NULL;
+    backend->lanes[flight->lane].in_flight--;
+    if (status != SC_OK) {
+        trouble = "it gave no answer in time";
+    } else if (!deliver(flight, reply)) {
+        trouble = "it sent a reply that makes no sense";
+    }
+    if (trouble != NULL) {
+        fail_flight(flight);
+        if (sc_sp_link_up(backend->link)) {
+            sc_log_error("closing the connection to %s: %s", backend->url, trouble);
+            sc_sp_link_reset(backend->link, trouble);
+        }
+    }
+    give_back_flight(flight);
+}
+
+/* ---- Submitting ---- */
+
+struct sc_buf *sc_backend_submit_begin(struct sc_backend *backend, enum sc_backend_lane lane,
+                                       const struct sc_backend_target *target)
+{
+    struct lane *to = &backend->lanes[lane];
+    if (backend->state != UP) {
+        answer_status(target, SC_UNAVAILABLE, sc_backend_why(backend));
+        return NULL;
+    }
+    if (to->waiting.bytes.size > QUEUE_BYTES_MAX || run_count(&to->waiting) > QUEUE_ITEMS_MAX) {
+        answer_status(target, SC_BUSY, "too much is waiting for this shard: try again later");
+        return NULL;
+    }
+    to->begun_at = to->waiting.bytes.size;
+    run_push(&to->waiting, target, 0);
+    backend->outstanding++;
+    return &to->waiting.bytes;
+}
+
+void sc_backend_submit_end(struct sc_backend *backend, enum sc_backend_lane lane)
+{
+    struct lane *to = &backend->lanes[lane];
+    to->waiting.items[to->waiting.end - 1].size = to->waiting.bytes.size - to->begun_at;
+}
+
+void sc_backend_call(struct sc_backend *backend, struct sc_backend_call *call,
+                     struct sc_slice request)
+{
+    if (backend->state != UP) {
+        call->done(call, SC_UNAVAILABLE, sc_slice(NULL, 0));
+        return;
+    }
+    struct sc_buf *out = sc_sp_send_begin(backend->link, call, backend->shared->timeout_ms);
+    sc_buf_append_slice(out, request);
+    sc_sp_send_end(backend->link);
+}
+
+/* ---- Introduction ---- */
+
+static void refuse(struct sc_backend *backend, const char *why)
+{
+    if (backend->state != REFUSED || strcmp(backend->refusal, why) != 0) {
+        sc_log_error("shard %" PRIu32 " at %s is not used: %s", backend->shard_id, backend->url,
+                     why);
+    }
+    backend->state = REFUSED;
+    sc_why(backend->refusal, "%s", why);
+}
+
+static void send_step(struct sc_backend *backend, enum state state, struct sc_slice request)
+{
+    backend->state = state;
+    backend->step_busy = true;
+    struct sc_buf *out = sc_sp_send_begin(backend->link, &backend->step, HELLO_TIMEOUT_MS);
+    sc_buf_append_slice(out, request);
+    sc_sp_send_end(backend->link);
+}
+
+static void send_hello(struct sc_backend *backend)
+{
+    struct sc_buf request = {0};
+    sc_msg_put_op(&request, SC_OP_X_HELLO, 0);
+    send_step(backend, HELLO, sc_buf_slice(&request));
+    sc_buf_fini(&request);
+}
+
+static void send_adopt(struct sc_backend *backend)
+{
+    const struct sc_cluster *cluster = backend->shared->cluster;
+    struct sc_buf request = {0};
+    sc_msg_put_op(&request, SC_OP_X_ADOPT, 2);
+    sc_mp_put_bin(&request, sc_slice(cluster->id, sizeof cluster->id));
+    sc_mp_put_uint(&request, backend->shard_id);
+    send_step(backend, ADOPT, sc_buf_slice(&request));
+    sc_buf_fini(&request);
+}
+
+static void send_grant(struct sc_backend *backend, enum state state)
+{
+    const struct sc_cluster *cluster = backend->shared->cluster;
+    struct sc_buf request = {0};
+    sc_msg_put_op(&request, SC_OP_X_GRANT, 5);
+    sc_mp_put_bin(&request, sc_slice(cluster->id, sizeof cluster->id));
+    sc_mp_put_uint(&request, backend->shard_id);
+    sc_mp_put_uint(&request, cluster->term);
+    sc_mp_put_uint(&request, cluster->epoch);
+    sc_cluster_put_ranges(cluster, true, &request);
+    send_step(backend, state, sc_buf_slice(&request));
+    sc_buf_fini(&request);
+}
+
+void sc_backend_grant(struct sc_backend *backend)
+{
+    if (backend->step_busy) {
+        backend->grant_again = true;
+    } else if (backend->state == UP || backend->state == ADOPTED) {
+        send_grant(backend, backend->state == UP ? UP : GRANT);
+    }
+}
+
+void sc_backend_adopted(struct sc_backend *backend)
+{
+    if (backend->state == ADOPTED && !backend->step_busy) {
+        sc_backend_grant(backend);
+    }
+}
+
+/* What a shard says of itself. */
+struct identity {
+    bool adopted;
+    struct sc_slice cluster;
+    uint64_t shard;
+    uint64_t keys;
+};
+
+static bool parse_identity(struct sc_mp *mp, struct identity *identity)
+{
+    uint32_t pairs = 0;
+    if (!sc_mp_map(mp, &pairs)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < pairs; i++) {
+        struct sc_slice name;
+        bool good = sc_mp_str(mp, &name);
+        if (good && sc_slice_equal(name, sc_slice_str("adopted"))) {
+            good = sc_mp_bool(mp, &identity->adopted);
+        } else if (good && sc_slice_equal(name, sc_slice_str("cluster"))) {
+            good = sc_mp_bytes(mp, &identity->cluster);
+        } else if (good && sc_slice_equal(name, sc_slice_str("shard"))) {
+            good = sc_mp_uint(mp, &identity->shard);
+        } else if (good && sc_slice_equal(name, sc_slice_str("keys"))) {
+            good = sc_mp_uint(mp, &identity->keys);
+        } else if (good) {
+            good = sc_mp_skip(mp, NULL);
+        }
+        if (!good) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The map's own record of this shard; the cluster never lets go of a shard with a backend. */
+static bool known_as_adopted(const struct sc_backend *backend)
+{
+    const struct sc_cluster *cluster = backend->shared->cluster;
+    for (size_t i = 0; i < cluster->shard_count; i++) {
+        if (cluster->shards[i].id == backend->shard_id) {
+            return cluster->shards[i].adopted;
+        }
+    }
+    return false;
+}
+
+static void request_log_entry(struct sc_backend *backend)
+{
+    backend->state = ADOPTED;
+    if (known_as_adopted(backend)) {
+        sc_backend_grant(backend);
+    } else {
+        backend->shared->on_adopted(backend->shared->arg, backend);
+    }
+}
+
+static void judge_identity(struct sc_backend *backend, const struct identity *identity)
+{
+    const struct sc_cluster *cluster = backend->shared->cluster;
+    char why[SC_WHY_SIZE];
+    if (!identity->adopted) {
+        if (known_as_adopted(backend)) {
+            refuse(backend, "its directory is empty, but this shard has data: start it on its own "
+                            "directory");
+        } else if (identity->keys > 0) {
+            refuse(backend,
+                   "its directory holds keys of no cluster: start it on an empty directory");
+        } else {
+            send_adopt(backend);
+        }
+    } else if (!sc_slice_equal(identity->cluster, sc_slice(cluster->id, sizeof cluster->id))) {
+        refuse(backend, "its directory belongs to another cluster: start it on its own directory");
+    } else if (identity->shard != backend->shard_id) {
+        sc_why(why, "its directory is that of shard %" PRIu64 ": start it on its own directory",
+               identity->shard);
+        refuse(backend, why);
+    } else {
+        request_log_entry(backend);
+    }
+}
+
+static void granted(struct sc_backend *backend)
+{
+    if (backend->state != UP) {
+        sc_log_info("shard %" PRIu32 " at %s is up", backend->shard_id, backend->url);
+    }
+    backend->state = UP;
+    if (backend->grant_again) {
+        backend->grant_again = false;
+        send_grant(backend, UP);
+    }
+}
+
+static void on_step(struct sc_backend_call *call, enum sc_status status, struct sc_slice body)
+{
+    struct sc_backend *backend = ((struct step *)call)->backend;
+    struct sc_msg_reply reply;
+    struct identity identity = {0};
+    backend->step_busy = false;
+    if (status != SC_OK) {
+        if (sc_sp_link_up(backend->link)) {
+            sc_sp_link_reset(backend->link, "it gave no answer in time");
+        }
+        return; /* the loss of the connection makes it DOWN */
+    }
+    if (!sc_msg_parse_reply(body, &reply)) {
+        refuse(backend, "what answers there is no shardcask shard");
+    } else if (reply.status != SC_OK) {
+        char why[SC_WHY_SIZE];
+        sc_why(why, "it says: %.*s", (int)(reply.why.size < 255 ? reply.why.size : 255),
+               (const char *)reply.why.data);
+        refuse(backend, why);
+    } else if (backend->state == HELLO) {
+        if (parse_identity(&reply.result, &identity)) {
+            judge_identity(backend, &identity);
+        } else {
+            refuse(backend, "what answers there is no shardcask shard");
+        }
+    } else if (backend->state == ADOPT) {
+        request_log_entry(backend);
+    } else if (backend->state == GRANT || backend->state == UP) {
+        granted(backend);
+    }
+}
+
+/* ---- The link ---- */
+
+static void on_state(void *arg, enum sc_sp_link_state state, const char *why)
+{
+    struct sc_backend *backend = arg;
+    if (state == SC_SP_UP) {
+        send_hello(backend);
+        return;
+    }
+    bool was_up = backend->state == UP;
+    backend->state = DOWN;
+    backend->grant_again = false;
+    if (was_up && !backend->closing) {
+        sc_log_warn("shard %" PRIu32 " at %s is down: %s", backend->shard_id, backend->url, why);
+    }
+    for (int lane = 0; lane < SC_BACKEND_LANES; lane++) {
+        fail_run(backend, &backend->lanes[lane].waiting, SC_UNAVAILABLE, sc_backend_why(backend));
+    }
+}
+
+static void on_reply(void *arg, void *tag, enum sc_status status, struct sc_slice body)
+{
+    struct sc_backend_call *call = tag;
+    (void)arg;
+    call->done(call, status, body);
+}
+
+enum sc_status sc_backend_open(const struct sc_backend_shared *shared, uint32_t shard_id,
+                               const char *url, struct sc_backend **out, char *why)
+{
+    struct sc_backend *backend = sc_calloc(1, sizeof *backend);
+    backend->shared = shared;
+    backend->shard_id = shard_id;
+    (void)snprintf(backend->url, sizeof backend->url, "%s", url);
+    backend->step.call.done = on_step;
+    backend->step.backend = backend;
+    *out = backend; /* the link may come up before the dial returns */
+    struct sc_sp_link_options options = {
+        .url = backend->url, .on_state = on_state, .on_reply = on_reply, .arg = backend};
+    enum sc_status status = sc_sp_dial(shared->hub, &options, &backend->link, why);
+    if (status != SC_OK) {
+        *out = NULL;
+        free(backend);
+    }
+    return status;
+}
+
+void sc_backend_close(struct sc_backend *backend)
+{
+    if (backend == NULL) {
+        return;
+    }
+    backend->closing = true;
+    sc_sp_link_close(backend->link); /* ends what is in flight */
+    backend->state = DOWN;
+    for (int lane = 0; lane < SC_BACKEND_LANES; lane++) {
+        fail_run(backend, &backend->lanes[lane].waiting, SC_UNAVAILABLE,
+                 "the coordinator is shutting down");
+        run_fini(&backend->lanes[lane].waiting);
+    }
+    while (backend->spare != NULL) {
+        struct flight *flight = backend->spare;
+        backend->spare = flight->next;
+        run_fini(&flight->run);
+        free(flight);
+    }
+    free(backend);
+}
+
+uint32_t sc_backend_shard_id(const struct sc_backend *backend)
+{
+    return backend->shard_id;
+}
+
+bool sc_backend_up(const struct sc_backend *backend)
+{
+    return backend->state == UP;
+}
+
+void sc_backend_counts(const struct sc_backend *backend, struct sc_backend_counts *counts)
+{
+    *counts = backend->counts;
+    counts->waiting = run_count(&backend->lanes[SC_BACKEND_READS].waiting) +
+                      run_count(&backend->lanes[SC_BACKEND_WRITES].waiting);
+}
+
+uint64_t sc_backend_outstanding(const struct sc_backend *backend)
+{
+    return backend->outstanding;
+}

@@ -1,0 +1,320 @@
+#include "coordinator/coordinator.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/msg.h"
+#include "common/sp.h"
+#include "common/version.h"
+#include "coordinator/fanout.h"
+#include "coordinator/fleet.h"
+#include "coordinator/router.h"
+#include "coordinator/scanner.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define LISTENERS_MAX 16
+#define DRAIN_MS 2000u
+#define MESSAGE_SLACK (1u << 16) /* room for what is put around a client's request */
+
+struct sc_coordinator {
+    /* constant after open */
+    struct sc_coordinator_options options;
+    struct sc_msg_limits limits;
+    struct sc_sp_hub *hub;
+    uint64_t started_ms;
+
+    /* guarded by the hub's lock */
+    struct sc_fleet fleet;
+    struct sc_sp_listener *listeners[LISTENERS_MAX];
+    size_t listener_count;
+    bool stopping;
+};
+
+/* ---- What is answered here ---- */
+
+static void reply_status(const struct sc_sp_origin *origin, enum sc_status status, const char *why)
+{
+    struct sc_buf *out = sc_sp_reply_begin(origin);
+    sc_msg_reply_status(out, status, why);
+    sc_sp_reply_end(origin);
+}
+
+static void reply_ping(const struct sc_coordinator *coordinator, const struct sc_sp_origin *origin)
+{
+    struct sc_buf *out = sc_sp_reply_begin(origin);
+    sc_mp_put_array(out, 3);
+    sc_mp_put_uint(out, SC_OK);
+    sc_mp_put_cstr(out, "shardcask");
+    sc_mp_put_map(out, 4);
+    sc_mp_put_cstr(out, "version");
+    sc_mp_put_cstr(out, SC_VERSION);
+    sc_mp_put_cstr(out, "role");
+    sc_mp_put_cstr(out, "coordinator");
+    sc_mp_put_cstr(out, "epoch");
+    sc_mp_put_uint(out, coordinator->fleet.cluster.epoch);
+    sc_mp_put_cstr(out, "shards");
+    sc_mp_put_uint(out, coordinator->fleet.cluster.shard_count);
+    sc_sp_reply_end(origin);
+}
+
+static void reply_map(struct sc_coordinator *coordinator, const struct sc_sp_origin *origin)
+{
+    struct sc_fleet *fleet = &coordinator->fleet;
+    struct sc_buf *out = sc_sp_reply_begin(origin);
+    sc_mp_put_array(out, 2);
+    sc_mp_put_uint(out, SC_OK);
+    sc_mp_put_map(out, 4);
+    sc_mp_put_cstr(out, "epoch");
+    sc_mp_put_uint(out, fleet->cluster.epoch);
+    sc_mp_put_cstr(out, "slots");
+    sc_mp_put_uint(out, SC_SLOT_COUNT);
+    sc_mp_put_cstr(out, "shards");
+    sc_mp_put_array(out, (uint32_t)fleet->backend_count);
+    for (size_t i = 0; i < fleet->backend_count; i++) {
+        bool up = sc_backend_up(fleet->backends[i]);
+        sc_mp_put_map(out, up ? 3 : 4);
+        sc_mp_put_cstr(out, "id");
+        sc_mp_put_uint(out, fleet->cluster.shards[i].id);
+        sc_mp_put_cstr(out, "url");
+        sc_mp_put_cstr(out, fleet->cluster.shards[i].url);
+        sc_mp_put_cstr(out, "state");
+        sc_mp_put_cstr(out, up ? "up" : "down");
+        if (!up) {
+            sc_mp_put_cstr(out, "why");
+            sc_mp_put_cstr(out, sc_backend_why(fleet->backends[i]));
+        }
+    }
+    sc_mp_put_cstr(out, "ranges");
+    sc_cluster_put_ranges(&fleet->cluster, false, out);
+    sc_sp_reply_end(origin);
+}
+
+static void reply_rebalance(const struct sc_sp_origin *origin)
+{
+    struct sc_buf *out = sc_sp_reply_begin(origin);
+    sc_mp_put_array(out, 2);
+    sc_mp_put_uint(out, SC_OK);
+    sc_mp_put_map(out, 4);
+    sc_mp_put_cstr(out, "state");
+    sc_mp_put_cstr(out, "idle");
+    sc_mp_put_cstr(out, "slots_left");
+    sc_mp_put_uint(out, 0);
+    sc_mp_put_cstr(out, "bytes_left");
+    sc_mp_put_uint(out, 0);
+    sc_mp_put_cstr(out, "moves");
+    sc_mp_put_array(out, 0);
+    sc_sp_reply_end(origin);
+}
+
+static void own_text(struct sc_buf *out, uint32_t *pairs, const char *name, const char *value)
+{
+    sc_mp_put_cstr(out, name);
+    sc_mp_put_cstr(out, value);
+    (*pairs)++;
+}
+
+static void own_number(struct sc_buf *out, uint32_t *pairs, const char *name, uint64_t value)
+{
+    sc_mp_put_cstr(out, name);
+    sc_mp_put_uint(out, value);
+    (*pairs)++;
+}
+
+static void start_stats(struct sc_coordinator *coordinator, const struct sc_sp_origin *origin)
+{
+    struct sc_buf own = {0};
+    uint32_t pairs = 0;
+    struct sc_sp_listener_counts sum = {0};
+    struct sc_backend_counts lanes = {0};
+    for (size_t i = 0; i < coordinator->listener_count; i++) {
+        struct sc_sp_listener_counts counts;
+        sc_sp_listener_counts(coordinator->listeners[i], &counts);
+        sum.connections += counts.connections;
+        sum.accepted += counts.accepted;
+        sum.refused += counts.refused;
+        sum.requests += counts.requests;
+        sum.bytes_in += counts.bytes_in;
+        sum.bytes_out += counts.bytes_out;
+    }
+    for (size_t i = 0; i < coordinator->fleet.backend_count; i++) {
+        struct sc_backend_counts counts;
+        sc_backend_counts(coordinator->fleet.backends[i], &counts);
+        lanes.messages += counts.messages;
+        lanes.operations += counts.operations;
+        lanes.waiting += counts.waiting;
+    }
+    own_text(&own, &pairs, "version", SC_VERSION);
+    own_text(&own, &pairs, "role", "coordinator");
+    own_number(&own, &pairs, "uptime_ms", sc_clock_mono_ms() - coordinator->started_ms);
+    own_number(&own, &pairs, "epoch", coordinator->fleet.cluster.epoch);
+    own_number(&own, &pairs, "connections", sum.connections);
+    own_number(&own, &pairs, "connections_accepted", sum.accepted);
+    own_number(&own, &pairs, "connections_refused", sum.refused);
+    own_number(&own, &pairs, "messages", sum.requests);
+    own_number(&own, &pairs, "bytes_in", sum.bytes_in);
+    own_number(&own, &pairs, "bytes_out", sum.bytes_out);
+    own_number(&own, &pairs, "shard_messages", lanes.messages);
+    own_number(&own, &pairs, "shard_operations", lanes.operations);
+    own_number(&own, &pairs, "shard_waiting", lanes.waiting);
+    sc_fanout_stats(&coordinator->fleet, &own, pairs, origin);
+}
+
+/* ---- Requests ---- */
+
+static void dispatch_other(struct sc_coordinator *coordinator, const struct sc_msg_request *request,
+                           const struct sc_sp_origin *origin)
+{
+    switch (request->op) {
+    case SC_OP_PING:
+        reply_ping(coordinator, origin);
+        break;
+    case SC_OP_MAP:
+        reply_map(coordinator, origin);
+        break;
+    case SC_OP_STATS:
+        start_stats(coordinator, origin);
+        break;
+    case SC_OP_SCAN:
+        sc_scanner_start(&coordinator->fleet, request, origin);
+        break;
+    case SC_OP_COUNT:
+    case SC_OP_CLEAR:
+    case SC_OP_SYNC:
+        sc_fanout_start(&coordinator->fleet, request->op, origin);
+        break;
+    case SC_OP_REBALANCE:
+        reply_rebalance(origin);
+        break;
+    default:
+        reply_status(origin, SC_DENIED, "this version does not carry out this operation");
+        break;
+    }
+}
+
+static void on_request(void *arg, const struct sc_sp_origin *origin, struct sc_slice body)
+{
+    struct sc_coordinator *coordinator = arg;
+    struct sc_msg_request request;
+    char why[SC_WHY_SIZE];
+    enum sc_status status = sc_msg_parse_request(body, &coordinator->limits, &request, why);
+    if (status != SC_OK) {
+        reply_status(origin, status, why);
+        return;
+    }
+    unsigned kind = sc_op_kind(request.op);
+    if (coordinator->stopping) {
+        reply_status(origin, SC_UNAVAILABLE, "the coordinator is shutting down");
+    } else if ((kind & SC_OP_INTERNAL) != 0) {
+        reply_status(origin, SC_DENIED, "operations named x.* are for the fleet's own processes");
+    } else if ((kind & SC_OP_SINGLE) != 0) {
+        sc_router_single(&coordinator->fleet, &request, origin);
+    } else if ((kind & SC_OP_MULTI) != 0) {
+        sc_router_multi(&coordinator->fleet, &request, &coordinator->limits, origin);
+    } else {
+        dispatch_other(coordinator, &request, origin);
+    }
+}
+
+static void on_drained(void *arg)
+{
+    struct sc_coordinator *coordinator = arg;
+    sc_fleet_flush(&coordinator->fleet);
+}
+
+/* ---- Opening and closing ---- */
+
+enum sc_status sc_coordinator_open(const struct sc_coordinator_options *options,
+                                   struct sc_coordinator **out, char *why)
+{
+    struct sc_coordinator *coordinator = sc_calloc(1, sizeof *coordinator);
+    coordinator->options = *options;
+    coordinator->limits.value_max = options->value_max;
+    coordinator->started_ms = sc_clock_mono_ms();
+    struct sc_sp_hub_options hub = {.message_max = options->message_max + MESSAGE_SLACK,
+                                    .on_drained = on_drained,
+                                    .arg = coordinator};
+    enum sc_status status = sc_sp_hub_open(&hub, &coordinator->hub, why);
+    if (status == SC_OK) {
+        struct sc_fleet_options fleet = {.dir = options->dir,
+                                         .shard_urls = options->shard_urls,
+                                         .shard_count = options->shard_count,
+                                         .timeout_ms = options->timeout_ms,
+                                         .message_max = options->message_max};
+        status = sc_fleet_open(&coordinator->fleet, coordinator->hub, &fleet, why);
+    }
+    if (status != SC_OK) {
+        sc_coordinator_close(coordinator);
+        return status;
+    }
+    *out = coordinator;
+    return SC_OK;
+}
+
+enum sc_status sc_coordinator_listen(struct sc_coordinator *coordinator, const char *url,
+                                     const char **bound, char *why)
+{
+    if (coordinator->listener_count == LISTENERS_MAX) {
+        return sc_fail(why, SC_BADREQUEST, "at most %d addresses can be listened on",
+                       LISTENERS_MAX);
+    }
+    struct sc_sp_listener_options options = {
+        .url = url,
+        .on_request = on_request,
+        .arg = coordinator,
+        .connections_max = coordinator->options.connections_max,
+        .idle_ms = coordinator->options.idle_ms,
+    };
+    struct sc_sp_listener *listener = NULL;
+    enum sc_status status = sc_sp_listen(coordinator->hub, &options, &listener, why);
+    if (status == SC_OK) {
+        sc_sp_hub_lock(coordinator->hub);
+        coordinator->listeners[coordinator->listener_count++] = listener;
+        sc_sp_hub_unlock(coordinator->hub);
+        *bound = sc_sp_listener_url(listener);
+    }
+    return status;
+}
+
+void sc_coordinator_log_shards(struct sc_coordinator *coordinator)
+{
+    sc_sp_hub_lock(coordinator->hub);
+    for (size_t i = 0; i < coordinator->fleet.backend_count; i++) {
+        if (!sc_backend_up(coordinator->fleet.backends[i])) {
+            sc_log_info("waiting for %s", sc_backend_why(coordinator->fleet.backends[i]));
+        }
+    }
+    sc_sp_hub_unlock(coordinator->hub);
+}
+
+/* Waits until the shards have answered what is under way; they, or their time-outs, end it. */
+static void drain(struct sc_coordinator *coordinator)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    sc_sp_hub_lock(coordinator->hub);
+    coordinator->stopping = true;
+    while (sc_fleet_outstanding(&coordinator->fleet) > 0) {
+        sc_sp_hub_unlock(coordinator->hub);
+        (void)nanosleep(&pause, NULL);
+        sc_sp_hub_lock(coordinator->hub);
+    }
+    sc_sp_hub_unlock(coordinator->hub);
+}
+
+void sc_coordinator_close(struct sc_coordinator *coordinator)
+{
+    if (coordinator == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < coordinator->listener_count; i++) {
+        sc_sp_listener_stop(coordinator->listeners[i]);
+    }
+    if (coordinator->hub != NULL) {
+        drain(coordinator);
+    }
+    sc_fleet_close(&coordinator->fleet);
+    sc_sp_hub_close(coordinator->hub, DRAIN_MS);
+    free(coordinator);
+}

@@ -1,0 +1,53 @@
+/*
+ * Fleet: the coordinator's picture of its shards: the cluster map, its log, and a backend for each
+ * shard. A thread of its own, the steward, does what must be durable, so that no callback waits for
+ * the disk.
+ */
+#ifndef SC_COORDINATOR_FLEET_H
+#define SC_COORDINATOR_FLEET_H
+
+#include "coordinator/backend.h"
+#include "coordinator/maplog.h"
+
+/* Readable: hub, cluster, message_max, backends. Guarded by the hub's lock once open. */
+struct sc_fleet {
+    struct sc_sp_hub *hub;
+    size_t message_max;
+    struct sc_cluster cluster;
+    struct sc_backend **backends; /* in the order of cluster.shards */
+    size_t backend_count;
+    struct sc_backend *of_slot[SC_SLOT_COUNT];
+
+    /* private */
+    struct sc_backend_shared shared;
+    struct sc_maplog *log;
+    struct sc_steward *steward;
+};
+
+struct sc_fleet_options {
+    const char *dir;
+    const char *const *shard_urls; /* for the first start only */
+    size_t shard_count;
+    uint32_t timeout_ms;
+    size_t message_max;
+};
+
+/* Opens the map log, makes the cluster at the first start, and begins to connect to the shards.
+ * Lock not held. On failure nothing is left behind but the directory. SC_BADREQUEST: the flags are
+ * wrong. */
+enum sc_status sc_fleet_open(struct sc_fleet *fleet, struct sc_sp_hub *hub,
+                             const struct sc_fleet_options *options, char *why);
+
+/* Lock not held. A fleet that is all zero is allowed. */
+void sc_fleet_close(struct sc_fleet *fleet);
+
+/* Sends what waits in all backends. Lock held. */
+void sc_fleet_flush(struct sc_fleet *fleet);
+
+/* The first backend that is not up; NULL when all are. Lock held. */
+struct sc_backend *sc_fleet_first_down(const struct sc_fleet *fleet);
+
+/* Requests that shards have not answered yet. Lock held. */
+uint64_t sc_fleet_outstanding(const struct sc_fleet *fleet);
+
+#endif

@@ -1,0 +1,181 @@
+#include "coordinator/scanner.h"
+
+#include "common/bytes.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PAGE_BYTES (1u << 20) /* a page is full when it has grown to this */
+#define STEPS_MAX 64u /* ... or after asking so many times */
+#define CURSOR_HASH_SIZE 8u /* a cursor begins with the hash of a key, big-endian */
+
+struct scan {
+    struct sc_backend_call call; /* must be first */
+    struct sc_fleet *fleet;
+    struct sc_sp_origin origin;
+    struct sc_msg_scan ask; /* of the next step; its slices point into the buffers below */
+    struct sc_buf prefix;
+    struct sc_buf cursor;
+    struct sc_buf items; /* what has been found, encoded one behind the other */
+    uint32_t found;
+    uint32_t limit; /* of the whole page */
+    uint32_t steps;
+};
+
+static void scan_free(struct scan *scan)
+{
+    sc_buf_fini(&scan->prefix);
+    sc_buf_fini(&scan->cursor);
+    sc_buf_fini(&scan->items);
+    free(scan);
+}
+
+static void answer_error(struct scan *scan, enum sc_status status, const char *why)
+{
+    struct sc_buf *out = sc_sp_reply_begin(&scan->origin);
+    sc_msg_reply_status(out, status, why);
+    sc_sp_reply_end(&scan->origin);
+    scan_free(scan);
+}
+
+/* Answers with what was found; an empty cursor is the end of the scan. */
+static void answer_page(struct scan *scan)
+{
+    struct sc_buf *out = sc_sp_reply_begin(&scan->origin);
+    sc_mp_put_array(out, 3);
+    sc_mp_put_uint(out, SC_OK);
+    if (scan->cursor.size > 0) {
+        sc_mp_put_bin(out, sc_buf_slice(&scan->cursor));
+    } else {
+        sc_mp_put_nil(out);
+    }
+    sc_mp_put_array(out, scan->found);
+    sc_buf_append_slice(out, sc_buf_slice(&scan->items));
+    sc_sp_reply_end(&scan->origin);
+    scan_free(scan);
+}
+
+static void cursor_at_slot(struct sc_buf *cursor, uint32_t slot)
+{
+    cursor->size = 0;
+    sc_be64_put(sc_buf_reserve(cursor, CURSOR_HASH_SIZE),
+                ((uint64_t)slot << (64 - SC_SLOT_BITS)) - (slot > 0 ? 1 : 0));
+    cursor->size = slot > 0 ? CURSOR_HASH_SIZE : 0;
+}
+
+/* The slot in which the scan goes on. A cursor stands behind a hash, perhaps the last of its slot.
+ */
+static uint32_t slot_of_cursor(const struct scan *scan)
+{
+    if (scan->cursor.size < CURSOR_HASH_SIZE) {
+        return 0;
+    }
+    uint64_t hash = sc_be64_get(scan->cursor.data);
+    if (scan->cursor.size == CURSOR_HASH_SIZE && hash < UINT64_MAX) {
+        hash++;
+    }
+    return sc_slot_of_hash(hash);
+}
+
+static void next_step(struct scan *scan);
+
+static bool page_full(const struct scan *scan)
+{
+    return scan->found >= scan->limit || scan->items.size >= PAGE_BYTES || scan->steps >= STEPS_MAX;
+}
+
+/* Takes the page of one shard: [0, next cursor or nil, [item...]]. */
+static bool take_page(struct scan *scan, struct sc_mp *mp)
+{
+    struct sc_slice next = {0};
+    uint32_t count = 0;
+    bool end = sc_mp_peek(mp) == SC_MP_NIL;
+    if (!(end ? sc_mp_nil(mp) : sc_mp_bytes(mp, &next)) || !sc_mp_array(mp, &count)) {
+        return false;
+    }
+    if (!end && next.size < CURSOR_HASH_SIZE) {
+        return false;
+    }
+    sc_buf_append(&scan->items, mp->at, (size_t)(mp->end - mp->at));
+    scan->found += count;
+    if (!end) {
+        scan->cursor.size = 0;
+        sc_buf_append_slice(&scan->cursor, next);
+    } else if (scan->ask.last_slot + 1 < SC_SLOT_COUNT) {
+        cursor_at_slot(&scan->cursor, scan->ask.last_slot + 1);
+    } else {
+        scan->cursor.size = 0;
+        scan->steps = STEPS_MAX; /* the end of everything */
+    }
+    return true;
+}
+
+static void on_page(struct sc_backend_call *call, enum sc_status status, struct sc_slice body)
+{
+    struct scan *scan = (struct scan *)call;
+    struct sc_msg_reply reply;
+    char why[SC_WHY_SIZE];
+    if (status != SC_OK) {
+        answer_error(scan, SC_UNAVAILABLE, "a shard gave no answer to the scan: ask again");
+    } else if (!sc_msg_parse_reply(body, &reply)) {
+        answer_error(scan, SC_INTERNAL, "a shard sent a reply that makes no sense");
+    } else if (reply.status != SC_OK && scan->found > 0) {
+        answer_page(scan); /* the next page will meet the trouble again */
+    } else if (reply.status != SC_OK) {
+        size_t length = reply.why.size < 255 ? reply.why.size : 255;
+        sc_why(why, "%.*s", (int)length, length > 0 ? (const char *)reply.why.data : "");
+        answer_error(scan, reply.status == SC_MOVED ? SC_UNAVAILABLE : (enum sc_status)reply.status,
+                     why);
+    } else if (!take_page(scan, &reply.result)) {
+        answer_error(scan, SC_INTERNAL, "a shard sent a reply that makes no sense");
+    } else if (page_full(scan)) {
+        answer_page(scan);
+    } else {
+        next_step(scan);
+    }
+}
+
+static void next_step(struct scan *scan)
+{
+    uint32_t slot = slot_of_cursor(scan);
+    struct sc_backend *backend = scan->fleet->of_slot[slot];
+    if (!sc_backend_up(backend)) {
+        if (scan->found > 0) {
+            answer_page(scan);
+        } else {
+            answer_error(scan, SC_UNAVAILABLE, sc_backend_why(backend));
+        }
+        return;
+    }
+    struct sc_buf request = {0};
+    scan->steps++;
+    scan->ask.last_slot = sc_cluster_stretch_end(&scan->fleet->cluster, slot);
+    scan->ask.limit = scan->limit - scan->found;
+    scan->ask.prefix = sc_buf_slice(&scan->prefix);
+    if (scan->cursor.size == 0 && slot > 0) {
+        cursor_at_slot(&scan->cursor, slot);
+    }
+    scan->ask.cursor = sc_buf_slice(&scan->cursor);
+    sc_msg_put_scan(&request, &scan->ask, true);
+    sc_backend_call(backend, &scan->call, sc_buf_slice(&request));
+    sc_buf_fini(&request);
+}
+
+void sc_scanner_start(struct sc_fleet *fleet, const struct sc_msg_request *request,
+                      const struct sc_sp_origin *origin)
+{
+    struct scan *scan = sc_calloc(1, sizeof *scan);
+    scan->call.done = on_page;
+    scan->fleet = fleet;
+    scan->origin = *origin;
+    scan->ask = request->scan;
+    scan->limit = request->scan.limit;
+    sc_buf_append_slice(&scan->prefix, request->scan.prefix);
+    sc_buf_append_slice(&scan->cursor, request->scan.cursor);
+    if (scan->cursor.size > 0 && scan->cursor.size < CURSOR_HASH_SIZE) {
+        answer_error(scan, SC_BADREQUEST, "scan: the cursor is none that this store has given");
+        return;
+    }
+    next_step(scan);
+}

@@ -1,0 +1,224 @@
+#include "shard/membership.h"
+
+#include "common/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+void sc_membership_init(struct sc_membership *membership, struct sc_bitcask *store)
+{
+    *membership = (struct sc_membership){.store = store};
+}
+
+void sc_membership_fini(struct sc_membership *membership)
+{
+    free(membership->ranges);
+    *membership = (struct sc_membership){0};
+}
+
+static const struct sc_membership_range *find_range(const struct sc_membership *membership,
+                                                    uint32_t slot)
+{
+    for (size_t i = 0; i < membership->range_count; i++) {
+        const struct sc_membership_range *range = &membership->ranges[i];
+        if (slot >= range->first && slot <= range->last) {
+            return range;
+        }
+    }
+    return NULL;
+}
+
+void sc_membership_refuse(const struct sc_membership *membership, uint32_t slot,
+                          struct sc_buf *reply)
+{
+    if (!membership->granted) {
+        sc_msg_reply_status(reply, SC_UNAVAILABLE,
+                            "this shard waits for its coordinator to grant it its slots");
+        return;
+    }
+    const struct sc_membership_range *range = find_range(membership, slot);
+    char why[SC_WHY_SIZE];
+    sc_why(why, "slot %" PRIu32 " belongs to shard %" PRIu32, slot,
+           range != NULL ? range->shard_id : 0);
+    sc_msg_reply_moved(reply, why, membership->epoch,
+                       sc_slice_str(range != NULL ? range->url : ""));
+}
+
+void sc_membership_hello(const struct sc_membership *membership, struct sc_buf *reply)
+{
+    struct sc_bitcask_identity identity;
+    struct sc_bitcask_stats stats;
+    sc_bitcask_identity(membership->store, &identity);
+    sc_bitcask_stats(membership->store, &stats);
+    sc_mp_put_array(reply, 2);
+    sc_mp_put_uint(reply, SC_OK);
+    sc_mp_put_map(reply, 5);
+    sc_mp_put_cstr(reply, "adopted");
+    sc_mp_put_bool(reply, identity.adopted);
+    sc_mp_put_cstr(reply, "cluster");
+    sc_mp_put_bin(reply, sc_slice(identity.cluster, sizeof identity.cluster));
+    sc_mp_put_cstr(reply, "shard");
+    sc_mp_put_uint(reply, identity.shard_id);
+    sc_mp_put_cstr(reply, "term");
+    sc_mp_put_uint(reply, identity.term);
+    sc_mp_put_cstr(reply, "keys");
+    sc_mp_put_uint(reply, stats.keys);
+}
+
+void sc_membership_adopt(struct sc_membership *membership, const struct sc_msg_request *request,
+                         struct sc_buf *reply)
+{
+    char why[SC_WHY_SIZE] = "";
+    enum sc_status status = sc_bitcask_adopt(membership->store, request->cluster.data,
+                                             (uint32_t)request->shard_id, why);
+    if (status == SC_OK) {
+        sc_log_info("adopted as shard %" PRIu64, request->shard_id);
+    }
+    sc_msg_reply_status(reply, status, status == SC_OK ? NULL : why);
+}
+
+/* Reads one range of a grant, [first, last, shard id, url]. */
+static bool parse_range(struct sc_mp *mp, struct sc_membership_range *range)
+{
+    uint32_t members = 0;
+    uint64_t first = 0;
+    uint64_t last = 0;
+    uint64_t shard = 0;
+    struct sc_slice url = {0};
+    if (!sc_mp_array(mp, &members) || members != 4 || !sc_mp_uint(mp, &first) ||
+        !sc_mp_uint(mp, &last) || !sc_mp_uint(mp, &shard) || !sc_mp_str(mp, &url)) {
+        return false;
+    }
+    if (first > last || last >= SC_SLOT_COUNT || shard > UINT32_MAX || url.size > SC_URL_MAX) {
+        return false;
+    }
+    range->first = (uint32_t)first;
+    range->last = (uint32_t)last;
+    range->shard_id = (uint32_t)shard;
+    memcpy(range->url, url.data, url.size);
+    range->url[url.size] = '\0';
+    return true;
+}
+
+static struct sc_membership_range *parse_ranges(struct sc_mp mp, uint32_t *count)
+{
+    if (!sc_mp_array(&mp, count) || *count == 0 || *count > SC_SLOT_COUNT) {
+        return NULL;
+    }
+    struct sc_membership_range *ranges = sc_calloc(*count, sizeof *ranges);
+    for (uint32_t i = 0; i < *count; i++) {
+        if (!parse_range(&mp, &ranges[i])) {
+            free(ranges);
+            return NULL;
+        }
+    }
+    return ranges;
+}
+
+static enum sc_status check_grant(const struct sc_membership *membership,
+                                  const struct sc_msg_request *request, char *why)
+{
+    struct sc_bitcask_identity identity;
+    sc_bitcask_identity(membership->store, &identity);
+    if (!identity.adopted || identity.shard_id != request->shard_id ||
+        memcmp(identity.cluster, request->cluster.data, sizeof identity.cluster) != 0) {
+        return sc_fail(why, SC_DENIED,
+                       "this directory is not that of shard %" PRIu64
+                       " of the cluster that the grant is for",
+                       request->shard_id);
+    }
+    if (membership->granted && request->term == identity.term &&
+        request->epoch < membership->epoch) {
+        return sc_fail(why, SC_DENIED,
+                       "the grant is of epoch %" PRIu64 ", this shard is at %" PRIu64,
+                       request->epoch, membership->epoch);
+    }
+    return SC_OK;
+}
+
+void sc_membership_grant(struct sc_membership *membership, const struct sc_msg_request *request,
+                         struct sc_buf *reply)
+{
+    char why[SC_WHY_SIZE] = "";
+    uint32_t count = 0;
+    enum sc_status status = check_grant(membership, request, why);
+    struct sc_membership_range *ranges =
+        status == SC_OK ? parse_ranges(request->ranges, &count) : NULL;
+    if (status == SC_OK && ranges == NULL) {
+        status = sc_fail(why, SC_BADREQUEST, "x.grant: the ranges are malformed");
+    }
+    uint8_t owned[SC_SLOT_COUNT / 8] = {0};
+    for (uint32_t i = 0; status == SC_OK && i < count; i++) {
+        for (uint32_t slot = ranges[i].first; slot <= ranges[i].last; slot++) {
+            if (ranges[i].shard_id == request->shard_id) {
+                owned[slot / 8] = (uint8_t)(owned[slot / 8] | 1u << (slot % 8));
+            }
+        }
+    }
+    if (status == SC_OK) {
+        status = sc_bitcask_grant(membership->store, request->term, request->epoch, owned, why);
+    }
+    if (status != SC_OK) {
+        free(ranges);
+        sc_msg_reply_status(reply, status, why);
+        return;
+    }
+    free(membership->ranges);
+    membership->ranges = ranges;
+    membership->range_count = count;
+    membership->granted = true;
+    membership->epoch = request->epoch;
+    memcpy(membership->owned, owned, sizeof owned);
+    sc_log_info("granted slots at epoch=%" PRIu64 " term=%" PRIu64, request->epoch, request->term);
+    sc_msg_reply_status(reply, SC_OK, NULL);
+}
+
+/* True when range i is the first of its shard. */
+static bool first_of_shard(const struct sc_membership *membership, size_t i)
+{
+    for (size_t j = 0; j < i; j++) {
+        if (membership->ranges[j].shard_id == membership->ranges[i].shard_id) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void put_shards(const struct sc_membership *membership, struct sc_buf *reply)
+{
+    size_t offset = sc_mp_open_array(reply);
+    uint32_t shards = 0;
+    for (size_t i = 0; i < membership->range_count; i++) {
+        if (first_of_shard(membership, i)) {
+            sc_mp_put_map(reply, 2);
+            sc_mp_put_cstr(reply, "id");
+            sc_mp_put_uint(reply, membership->ranges[i].shard_id);
+            sc_mp_put_cstr(reply, "url");
+            sc_mp_put_cstr(reply, membership->ranges[i].url);
+            shards++;
+        }
+    }
+    sc_mp_close_array(reply, offset, shards);
+}
+
+void sc_membership_map(const struct sc_membership *membership, struct sc_buf *reply)
+{
+    sc_mp_put_array(reply, 2);
+    sc_mp_put_uint(reply, SC_OK);
+    sc_mp_put_map(reply, 4);
+    sc_mp_put_cstr(reply, "epoch");
+    sc_mp_put_uint(reply, membership->epoch);
+    sc_mp_put_cstr(reply, "slots");
+    sc_mp_put_uint(reply, SC_SLOT_COUNT);
+    sc_mp_put_cstr(reply, "shards");
+    put_shards(membership, reply);
+    sc_mp_put_cstr(reply, "ranges");
+    sc_mp_put_array(reply, (uint32_t)membership->range_count);
+    for (size_t i = 0; i < membership->range_count; i++) {
+        sc_mp_put_array(reply, 3);
+        sc_mp_put_uint(reply, membership->ranges[i].first);
+        sc_mp_put_uint(reply, membership->ranges[i].last);
+        sc_mp_put_uint(reply, membership->ranges[i].shard_id);
+    }
+}

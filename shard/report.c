@@ -1,0 +1,106 @@
+#include "shard/report.h"
+
+#include "common/version.h"
+
+/* Writes the members of a map whose size is counted on the way. */
+struct writer {
+    struct sc_buf members;
+    uint32_t pairs;
+};
+
+static void number(struct writer *writer, const char *name, uint64_t value)
+{
+    sc_mp_put_cstr(&writer->members, name);
+    sc_mp_put_uint(&writer->members, value);
+    writer->pairs++;
+}
+
+static void text(struct writer *writer, const char *name, const char *value)
+{
+    sc_mp_put_cstr(&writer->members, name);
+    sc_mp_put_cstr(&writer->members, value);
+    writer->pairs++;
+}
+
+static void finish(struct writer *writer, struct sc_buf *reply)
+{
+    sc_mp_put_map(reply, writer->pairs);
+    sc_buf_append_slice(reply, sc_buf_slice(&writer->members));
+    sc_buf_fini(&writer->members);
+}
+
+static uint64_t owned_slots(const struct sc_membership *membership)
+{
+    uint64_t slots = 0;
+    for (uint32_t slot = 0; slot < SC_SLOT_COUNT; slot++) {
+        slots += sc_membership_serves(membership, slot) ? 1 : 0;
+    }
+    return slots;
+}
+
+static void put_identity(struct writer *writer, const struct sc_membership *membership)
+{
+    struct sc_bitcask_identity identity;
+    sc_bitcask_identity(membership->store, &identity);
+    text(writer, "version", SC_VERSION);
+    text(writer, "role", "shard");
+    number(writer, "id", identity.shard_id);
+    number(writer, "epoch", membership->epoch);
+    number(writer, "slots", owned_slots(membership));
+    const char *failure = sc_bitcask_failed(membership->store);
+    if (failure != NULL) {
+        text(writer, "failure", failure);
+    }
+}
+
+static void put_store(struct writer *writer, const struct sc_bitcask_stats *stats)
+{
+    number(writer, "keydir_bytes", stats->keydir_bytes);
+    number(writer, "files", stats->files);
+    number(writer, "file_bytes", stats->file_bytes);
+    number(writer, "live_bytes", stats->live_bytes);
+    number(writer, "dead_bytes", stats->dead_bytes);
+    number(writer, "tombstones", stats->tombstones);
+    number(writer, "puts", stats->puts);
+    number(writer, "gets", stats->gets);
+    number(writer, "dels", stats->dels);
+    number(writer, "hits", stats->hits);
+    number(writer, "misses", stats->misses);
+    number(writer, "commits", stats->commits);
+    number(writer, "syncs", stats->syncs);
+    number(writer, "bytes_written", stats->bytes_written);
+    number(writer, "damaged_records", stats->damaged_records);
+    number(writer, "expired", stats->expired);
+    number(writer, "open_us", stats->open_us);
+}
+
+void sc_report_stats(struct sc_bitcask *store, const struct sc_membership *membership,
+                     const struct sc_sp_listener_counts *connections, struct sc_buf *reply)
+{
+    struct sc_bitcask_stats stats;
+    struct writer writer = {0};
+    sc_bitcask_position ignored = 0; /* figures promise nothing about durability */
+    put_identity(&writer, membership);
+    number(&writer, "keys", sc_bitcask_count(store, membership->owned, &ignored));
+    sc_bitcask_stats(store, &stats);
+    put_store(&writer, &stats);
+    number(&writer, "connections", connections->connections);
+    number(&writer, "connections_accepted", connections->accepted);
+    number(&writer, "connections_refused", connections->refused);
+    number(&writer, "messages", connections->requests);
+    number(&writer, "bytes_in", connections->bytes_in);
+    number(&writer, "bytes_out", connections->bytes_out);
+    sc_mp_put_array(reply, 2);
+    sc_mp_put_uint(reply, SC_OK);
+    finish(&writer, reply);
+}
+
+void sc_report_ping(const struct sc_membership *membership, struct sc_buf *reply)
+{
+    struct writer writer = {0};
+    put_identity(&writer, membership);
+    sc_mp_put_array(reply, 3);
+    sc_mp_put_uint(reply, SC_OK);
+    sc_mp_put_cstr(reply, "shardcask");
+    finish(&writer, reply);
+}

@@ -1,0 +1,17 @@
+/*
+ * Report: what a shard tells of itself, in the replies to "stats" and "ping".
+ */
+#ifndef SC_SHARD_REPORT_H
+#define SC_SHARD_REPORT_H
+
+#include "common/sp.h"
+#include "shard/membership.h"
+
+/* Appends [0, {name: figure...}]. */
+void sc_report_stats(struct sc_bitcask *store, const struct sc_membership *membership,
+                     const struct sc_sp_listener_counts *connections, struct sc_buf *reply);
+
+/* Appends [0, "shardcask", {version, role, ...}]. */
+void sc_report_ping(const struct sc_membership *membership, struct sc_buf *reply);
+
+#endif

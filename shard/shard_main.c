@@ -1,0 +1,213 @@
+/*
+ * shardcask-shard: one shard process. Reads its flags, opens the store, serves it until it is told
+ * to stop.
+ */
+#include "common/daemon.h"
+#include "common/limits.h"
+#include "common/log.h"
+#include "common/sp.h"
+#include "common/version.h"
+#include "shard/service.h"
+
+#include <argp.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#define EXIT_USAGE 2
+#define URLS_MAX 16
+
+const char *argp_program_version = "shardcask-shard " SC_VERSION;
+
+struct flags {
+    const char *dir;
+    const char *urls[URLS_MAX];
+    size_t url_count;
+    int32_t sync_ms;
+    uint64_t file_size_max;
+    uint64_t value_max;
+    uint64_t message_max;
+    uint64_t cpu;
+    bool has_cpu;
+    int log_level;
+};
+
+enum { FLAG_SYNC = 256, FLAG_FILE_SIZE, FLAG_MAX_VALUE, FLAG_MAX_MESSAGE, FLAG_CPU, FLAG_LOG };
+
+static const struct argp_option option_list[] = {
+    {"dir", 'd', "DIR", 0, "Directory of this shard's data (made if absent)", 0},
+    {"listen", 'l', "URL", 0,
+     "Address to serve on: tcp://host:port or ipc:///path; may be repeated", 0},
+    {"sync", FLAG_SYNC, "always|never|MS", 0,
+     "When a write is on disk: before it is acknowledged (the default), whenever the system likes, "
+     "or at most MS milliseconds later",
+     0},
+    {"file-size", FLAG_FILE_SIZE, "SIZE", 0, "Start a new data file at this size (default 256M)",
+     0},
+    {"max-value", FLAG_MAX_VALUE, "SIZE", 0, "Largest encoded value (default 16M)", 0},
+    {"max-message", FLAG_MAX_MESSAGE, "SIZE", 0, "Largest message (default 64M)", 0},
+    {"cpu", FLAG_CPU, "N", 0, "Bind the process to CPU N", 0},
+    {"log", FLAG_LOG, "LEVEL", 0, "error, warn, info (the default) or debug", 0},
+    {0},
+};
+
+static bool parse_sync(const char *text, int32_t *sync_ms)
+{
+    uint64_t number = 0;
+    if (strcmp(text, "always") == 0) {
+        *sync_ms = SC_BITCASK_SYNC_ALWAYS;
+    } else if (strcmp(text, "never") == 0) {
+        *sync_ms = SC_BITCASK_SYNC_NEVER;
+    } else if (sc_daemon_number(text, false, 1, 3600000, &number)) {
+        *sync_ms = (int32_t)number;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static error_t parse_flag(int key, char *text, struct argp_state *state)
+{
+    struct flags *flags = state->input;
+    bool good = true;
+    switch (key) {
+    case 'd':
+        flags->dir = text;
+        break;
+    case 'l':
+        if (flags->url_count == URLS_MAX) {
+            argp_error(state, "more than %d addresses to listen on", URLS_MAX);
+        }
+        flags->urls[flags->url_count++] = text;
+        break;
+    case FLAG_SYNC:
+        good = parse_sync(text, &flags->sync_ms);
+        break;
+    case FLAG_FILE_SIZE:
+        good = sc_daemon_number(text, true, 4096, UINT64_C(2) << 30, &flags->file_size_max);
+        break;
+    case FLAG_MAX_VALUE:
+        good = sc_daemon_number(text, true, 1024, 60u << 20, &flags->value_max);
+        break;
+    case FLAG_MAX_MESSAGE:
+        good = sc_daemon_number(text, true, 1u << 20, 1u << 30, &flags->message_max);
+        break;
+    case FLAG_CPU:
+        good = sc_daemon_number(text, false, 0, 1023, &flags->cpu);
+        flags->has_cpu = true;
+        break;
+    case FLAG_LOG:
+        flags->log_level = sc_log_level_parse(text);
+        good = flags->log_level >= 0;
+        break;
+    case ARGP_KEY_ARG:
+        argp_error(state, "unexpected argument '%s'", text);
+        break;
+    case ARGP_KEY_END:
+        if (flags->dir == NULL || flags->url_count == 0) {
+            argp_error(state, "--dir and --listen are needed");
+        }
+        break;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    if (!good) {
+        argp_error(state, "'%s' is not a value for this flag", text);
+    }
+    return 0;
+}
+
+/* Opening a large store takes a while: says so every few seconds. */
+static void on_progress(void *arg, uint64_t done, uint64_t total)
+{
+    const char *dir = arg;
+    sc_log_info("opening %s: %" PRIu64 " of %" PRIu64 " MiB read", dir, done >> 20, total >> 20);
+}
+
+static enum sc_status check_urls(const struct flags *flags, char *why)
+{
+    enum sc_status status = SC_OK;
+    for (size_t i = 0; i < flags->url_count && status == SC_OK; i++) {
+        status = sc_sp_url_check(flags->urls[i], true, why);
+    }
+    return status;
+}
+
+static enum sc_status serve(const struct flags *flags, struct sc_bitcask *store, char *why)
+{
+    struct sc_service_options options = {.message_max = (size_t)flags->message_max + (1u << 16),
+                                         .value_max = (uint32_t)flags->value_max,
+                                         .sync_ms = flags->sync_ms};
+    struct sc_service *service = NULL;
+    enum sc_status status = sc_service_open(store, &options, &service, why);
+    const char *bound = "";
+    for (size_t i = 0; status == SC_OK && i < flags->url_count; i++) {
+        status = sc_service_listen(service, flags->urls[i], &bound, why);
+        if (status == SC_OK) {
+            sc_log_info("ready to serve on %s, directory %s", bound, flags->dir);
+        }
+    }
+    if (status == SC_OK) {
+        sc_log_info("%s: stopping", sc_daemon_wait());
+    }
+    sc_service_close(service);
+    return status;
+}
+
+static enum sc_status run(const struct flags *flags, char *why)
+{
+    enum sc_status status = SC_OK;
+    if (flags->has_cpu) {
+        status = sc_daemon_bind_cpu((unsigned)flags->cpu, why);
+        if (status != SC_OK) {
+            return status;
+        }
+    }
+    struct sc_bitcask_options options = {.file_size_max = flags->file_size_max,
+                                         .value_max = (uint32_t)flags->value_max,
+                                         .sync_ms = flags->sync_ms,
+                                         .on_progress = on_progress,
+                                         .progress_arg = (void *)(uintptr_t)flags->dir};
+    struct sc_bitcask *store = NULL;
+    status = sc_bitcask_open(flags->dir, &options, NULL, NULL, &store, why);
+    if (status != SC_OK) {
+        return status;
+    }
+    status = serve(flags, store, why);
+    enum sc_status closed = sc_bitcask_close(store);
+    if (status == SC_OK && closed != SC_OK) {
+        return sc_fail(why, closed, "closing %s failed: see the log above", flags->dir);
+    }
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct argp argp = {
+        .options = option_list,
+        .parser = parse_flag,
+        .doc = "Serves one shard: a directory of data files. It waits for a coordinator "
+               "(shardcask-coordinator --shard URL) to tell it which slots are its own.",
+    };
+    struct flags flags = {.sync_ms = SC_BITCASK_SYNC_ALWAYS,
+                          .file_size_max = SC_BITCASK_FILE_SIZE_DEFAULT,
+                          .value_max = SC_VALUE_MAX_DEFAULT,
+                          .message_max = SC_MESSAGE_MAX_DEFAULT,
+                          .log_level = SC_LOG_INFO};
+    argp_err_exit_status = EXIT_USAGE;
+    (void)argp_parse(&argp, argc, argv, 0, NULL, &flags);
+    char why[SC_WHY_SIZE] = "";
+    sc_log_init("shard", (enum sc_log_level)flags.log_level);
+    sc_daemon_init();
+    if (check_urls(&flags, why) != SC_OK) {
+        fprintf(stderr, "shardcask-shard: %s\n", why);
+        return EXIT_USAGE;
+    }
+    if (run(&flags, why) != SC_OK) {
+        fprintf(stderr, "shardcask-shard: %s\n", why);
+        return EXIT_FAILURE;
+    }
+    sc_log_info("stopped");
+    return EXIT_SUCCESS;
+}
