@@ -17,7 +17,9 @@
  * Threads. Everything of a hub is guarded by its one lock. All callbacks run with the lock held, on
  * threads of nng, and must not block: no disk, no sleep, no waiting for another message. A thread
  * of the program's own enters through sc_sp_hub_lock. Output gathered while the lock was held is
- * sent when the lock is released, joined per connection: one send in flight for each.
+ * sent when the lock is released, joined per connection: one send in flight for each. A thread of
+ * nng takes on the signal mask of whoever calls nng first: block what the program waits for with
+ * sigwait or signalfd before the first hub is opened. After fork() a child must not use a hub.
  *
  * Robustness. A frame's length is checked against the limit before memory is taken for it; a peer
  * that breaks the protocol, or does not finish the handshake in time, loses its connection and
@@ -57,8 +59,9 @@ enum sc_status sc_sp_hub_open(const struct sc_sp_hub_options *options, struct sc
                               char *why);
 
 /* Stops listeners and links that are still there, waits for running callbacks and frees all. Not
- * from a callback. Requests in flight on links end with SC_UNKNOWN before it returns; output that
- * has been queued is given `drain_ms` to leave. NULL is allowed. */
+ * from a callback. New requests are not taken any more; requests in flight on links end with
+ * SC_UNKNOWN before it returns; output that has been queued is given `drain_ms` to leave. Origins
+ * that have not been answered until then are void. NULL is allowed. */
 void sc_sp_hub_close(struct sc_sp_hub *hub, uint32_t drain_ms);
 
 void sc_sp_hub_lock(struct sc_sp_hub *hub);
@@ -72,6 +75,7 @@ void sc_sp_hub_unlock(struct sc_sp_hub *hub);
 struct sc_sp_origin {
     struct sc_sp_conn *conn;
     uint32_t words; /* hop words and the request id, in `header` as they came */
+    uint32_t cost; /* what it counts for output_max */
     uint8_t header[4 * (SC_SP_HOPS_MAX + 1)];
 };
 
@@ -155,7 +159,9 @@ bool sc_sp_link_up(const struct sc_sp_link *link);
  * tell. Valid until the lock is released. */
 const char *sc_sp_link_why(const struct sc_sp_link *link);
 
-/* Breaks the connection (as a time-out or a senseless reply calls for); it is dialled anew. */
+/* Breaks the connection (as a time-out or a senseless reply calls for); it is dialled anew. The
+ * link is down at once; requests in flight end, and on_state is called, before the lock is
+ * released. */
 void sc_sp_link_reset(struct sc_sp_link *link, const char *why);
 
 /* Sends one request; on_reply tells its end exactly once. Only while the link is up. timeout_ms 0:

@@ -1,0 +1,440 @@
+#include <assert.h>
+#include <stdlib.h>
+
+#include "common/clock.h"
+#include "common/sp_internal.h"
+
+static void receive_done(void *arg);
+static void send_done(void *arg);
+
+/* ---- Life ---- */
+
+struct sc_sp_conn *sc_sp_conn_open(struct sc_sp_hub *hub, const struct sc_sp_conn_setup *setup)
+{
+    struct sc_sp_conn *conn = sc_calloc(1, sizeof *conn);
+    if (nng_aio_alloc(&conn->receive_aio, receive_done, conn) != 0 ||
+        nng_aio_alloc(&conn->send_aio, send_done, conn) != 0) {
+        nng_aio_reap(conn->receive_aio);
+        nng_stream_close(setup->stream);
+        nng_stream_free(setup->stream);
+        free(conn);
+        return NULL;
+    }
+    conn->hub = hub;
+    conn->ops = setup->ops;
+    conn->owner = setup->owner;
+    conn->traffic = setup->traffic;
+    conn->stream = setup->stream;
+    conn->ipc = setup->ipc;
+    conn->peer_protocol = setup->protocol == SC_SP_FRAME_REQ ? SC_SP_FRAME_REP : SC_SP_FRAME_REQ;
+    conn->output_max = setup->output_max;
+    conn->since_ms = sc_clock_mono_ms();
+    conn->deadline_ms = conn->since_ms + setup->handshake_ms;
+    conn->idle_ms = setup->idle_ms;
+    conn->references = 1;
+    LIST_INSERT_HEAD(&hub->conns, conn, all);
+
+    sc_sp_frame_handshake_put(sc_buf_reserve(&conn->out, SC_SP_FRAME_HANDSHAKE), setup->protocol);
+    conn->out.size += SC_SP_FRAME_HANDSHAKE;
+    sc_sp_conn_touch(conn);
+    return conn;
+}
+
+void sc_sp_conn_kill(struct sc_sp_conn *conn, const char *why)
+{
+    if (conn->dead) {
+        return;
+    }
+    conn->dead = true;
+    nng_stream_close(conn->stream);
+    conn->ops->died(conn, why);
+    sc_buf_fini(&conn->out);
+    /* The work queue holds a reference, so whoever called may go on using it until then. */
+    sc_sp_conn_touch(conn);
+    conn->references--;
+}
+
+static void conn_free(struct sc_sp_conn *conn)
+{
+    assert(conn->dead && !conn->receiving && !conn->sending && !conn->working);
+    struct sc_sp_hub *hub = conn->hub;
+    LIST_REMOVE(conn, all);
+    nng_stream_free(conn->stream);
+    nng_aio_reap(conn->receive_aio);
+    nng_aio_reap(conn->send_aio);
+    free(conn->in);
+    sc_buf_fini(&conn->out);
+    sc_buf_fini(&conn->wire);
+    free(conn);
+    sc_sp_hub_ended(hub);
+}
+
+void sc_sp_conn_ref(struct sc_sp_conn *conn)
+{
+    conn->references++;
+}
+
+void sc_sp_conn_unref(struct sc_sp_conn *conn)
+{
+    assert(conn->references > 0);
+    if (--conn->references == 0) {
+        conn_free(conn);
+    }
+}
+
+void sc_sp_conn_touch(struct sc_sp_conn *conn)
+{
+    if (!conn->working) {
+        conn->working = true;
+        sc_sp_conn_ref(conn);
+        STAILQ_INSERT_TAIL(&conn->hub->work, conn, work);
+    }
+}
+
+/* ---- Sending ---- */
+
+/* Tries to send `bytes` without waiting. Returns 0 and how many have left, NNG_ECANCELED when none
+ * can leave now, or the error.
+ *
+ * The operation is submitted and at once aborted: nng sends what it can while the operation is
+ * being submitted, and an abort does nothing to what is done. This saves the thread that a
+ * callback would be run on. The wait ends at once, too; it only makes sure that nng is through with
+ * the aio when another of its threads has been completing it at the very same time. */
+static int send_now(struct sc_sp_conn *conn, struct sc_slice bytes, size_t *sent)
+{
+    nng_aio *aio = conn->hub->now_aio;
+    nng_iov iov = {(void *)bytes.data, bytes.size};
+    *sent = 0;
+    int error = nng_aio_set_iov(aio, 1, &iov);
+    if (error != 0) {
+        return error;
+    }
+    nng_stream_send(conn->stream, aio);
+    nng_aio_abort(aio, NNG_ECANCELED);
+    nng_aio_wait(aio);
+    error = nng_aio_result(aio);
+    *sent = error == 0 ? nng_aio_count(aio) : 0;
+    return error;
+}
+
+static void count_sent(struct sc_sp_conn *conn, size_t sent)
+{
+    assert(sent <= conn->wire.size - conn->wire_sent);
+    conn->wire_sent += sent;
+    conn->traffic->bytes_out += sent;
+    conn->since_ms = conn->hub->now_ms;
+}
+
+static struct sc_slice to_send(const struct sc_sp_conn *conn)
+{
+    return sc_slice(conn->wire.data + conn->wire_sent, conn->wire.size - conn->wire_sent);
+}
+
+/* Sends `wire` as far as possible, then waits for the rest. */
+static void send_wire(struct sc_sp_conn *conn)
+{
+    assert(!conn->dead && !conn->sending);
+    while (to_send(conn).size > 0) {
+        size_t sent;
+        int error = send_now(conn, to_send(conn), &sent);
+        if (error == NNG_ECANCELED) {
+            nng_iov iov = {(void *)to_send(conn).data, to_send(conn).size};
+            (void)nng_aio_set_iov(conn->send_aio, 1, &iov); /* cannot fail for one */
+            conn->sending = true;
+            sc_sp_conn_ref(conn);
+            nng_stream_send(conn->stream, conn->send_aio);
+            return;
+        }
+        if (error != 0) {
+            sc_sp_conn_kill(conn, nng_strerror(error));
+            return;
+        }
+        count_sent(conn, sent);
+    }
+    sc_buf_reset(&conn->wire, SC_SP_OUTPUT_KEEP);
+    conn->wire_sent = 0;
+}
+
+static void send_out(struct sc_sp_conn *conn)
+{
+    while (!conn->dead && !conn->sending && conn->out.size > 0) {
+        struct sc_buf empty = conn->wire;
+        conn->wire = conn->out;
+        conn->out = empty;
+        send_wire(conn);
+    }
+}
+
+/* nng: a send has ended that could not be done at once. */
+static void send_done(void *arg)
+{
+    struct sc_sp_conn *conn = arg;
+    struct sc_sp_hub *hub = conn->hub;
+    sc_sp_hub_enter(hub);
+    conn->sending = false;
+    int error = nng_aio_result(conn->send_aio);
+    if (!conn->dead && error != 0) {
+        sc_sp_conn_kill(conn, nng_strerror(error));
+    } else if (!conn->dead) {
+        count_sent(conn, nng_aio_count(conn->send_aio));
+        send_wire(conn);
+        sc_sp_conn_touch(conn);
+    }
+    sc_sp_conn_unref(conn);
+    sc_sp_hub_ended(hub);
+    sc_sp_hub_leave(hub);
+}
+
+/* ---- Receiving ---- */
+
+/* True when the peer must not be read from: it does not read what we send, or has too much in
+ * flight. */
+static bool over(const struct sc_sp_conn *conn)
+{
+    return conn->out.size + (conn->wire.size - conn->wire_sent) + conn->in_flight >=
+           conn->output_max;
+}
+
+/* False when the hub is closing and the peer would only bring new requests. */
+static bool takes_requests(const struct sc_sp_conn *conn)
+{
+    return !conn->hub->closing || conn->peer_protocol == SC_SP_FRAME_REP;
+}
+
+static size_t payload_max(const struct sc_sp_conn *conn)
+{
+    return conn->hub->options.message_max + SC_SP_FRAME_WORDS_MAX;
+}
+
+/* Takes the handshake off the beginning of the input. */
+static size_t handle_handshake(struct sc_sp_conn *conn)
+{
+    if (conn->in_size < SC_SP_FRAME_HANDSHAKE) {
+        return 0;
+    }
+    uint16_t protocol;
+    if (!sc_sp_frame_handshake_get(conn->in, &protocol)) {
+        sc_sp_conn_kill(conn, "the peer does not speak the SP protocol");
+        return 0;
+    }
+    if (protocol != conn->peer_protocol) {
+        sc_sp_conn_kill(conn, conn->peer_protocol == SC_SP_FRAME_REP
+                                  ? "the peer is not an SP server (REP)"
+                                  : "the peer is not an SP client (REQ)");
+        return 0;
+    }
+    conn->open = true;
+    conn->ops->opened(conn);
+    return SC_SP_FRAME_HANDSHAKE;
+}
+
+static void handle_frame(struct sc_sp_conn *conn, struct sc_slice payload)
+{
+    uint32_t words = 0;
+    switch (sc_sp_frame_header(payload, &words)) {
+    case SC_SP_FRAME_HEADER_OK:
+        if (payload.size - 4 * (size_t)words > conn->hub->options.message_max) {
+            sc_sp_conn_kill(conn, "a message over the limit");
+            return;
+        }
+        conn->ops->message(conn, payload, words);
+        return;
+    case SC_SP_FRAME_HEADER_DROP:
+        return;
+    case SC_SP_FRAME_HEADER_BAD:
+        sc_sp_conn_kill(conn, "a frame without a request id");
+        return;
+    }
+}
+
+/* Handles whole frames at the beginning of the input, as many as the limit for output permits, and
+ * moves what is left to the front. */
+static void handle_input(struct sc_sp_conn *conn)
+{
+    size_t used = 0;
+    conn->need = 0;
+    conn->unread = false;
+    if (!conn->open) {
+        used = handle_handshake(conn);
+    }
+    while (conn->open && !conn->dead) {
+        if (over(conn) || !takes_requests(conn)) {
+            conn->unread = true;
+            break;
+        }
+        struct sc_slice payload;
+        enum sc_sp_frame_found found =
+            sc_sp_frame_find(conn->in + used, conn->in_size - used, conn->ipc, payload_max(conn),
+                             &payload, &conn->need);
+        if (found == SC_SP_FRAME_BAD) {
+            sc_sp_conn_kill(conn, "no frame, or a message over the limit");
+            break;
+        }
+        if (found == SC_SP_FRAME_PART) {
+            break;
+        }
+        used += conn->need;
+        conn->need = 0;
+        conn->since_ms = conn->hub->now_ms;
+        conn->hub->stirred = true;
+        handle_frame(conn, payload);
+    }
+    conn->in_size -= used;
+    if (used > 0 && conn->in_size > 0) {
+        memmove(conn->in, conn->in + used, conn->in_size);
+    }
+}
+
+static void resize_input(struct sc_sp_conn *conn, size_t capacity)
+{
+    assert(capacity >= conn->in_size);
+    if (capacity != conn->in_capacity) {
+        conn->in = sc_realloc(conn->in, capacity);
+        conn->in_capacity = capacity;
+        conn->roomy = 0;
+    }
+}
+
+/* A full buffer doubles, so that a large frame gets only the memory that its bytes have earned by
+ * arriving; a small one that has been filled is a sign of load and calls for larger steps. */
+static size_t grown(const struct sc_sp_conn *conn)
+{
+    size_t doubled = 2 * conn->in_capacity;
+    if (conn->in_capacity < SC_SP_RECEIVE_STEP) {
+        return SC_SP_RECEIVE_STEP;
+    }
+    if (conn->in_size < conn->in_capacity) {
+        return conn->in_capacity;
+    }
+    return conn->need > conn->in_size && conn->need < doubled ? conn->need : doubled;
+}
+
+/* A buffer that has had much room left for a while shrinks, a very large one as soon as it can. */
+static size_t shrunk(const struct sc_sp_conn *conn)
+{
+    size_t capacity = conn->in_capacity;
+    bool large = capacity > SC_SP_RECEIVE_KEEP && conn->need <= SC_SP_RECEIVE_KEEP;
+    size_t smaller = large ? SC_SP_RECEIVE_STEP : capacity / 4;
+    if (smaller < SC_SP_RECEIVE_SMALL) {
+        smaller = SC_SP_RECEIVE_SMALL;
+    }
+    bool fits = conn->in_size < smaller && (large || conn->need <= smaller);
+    return fits && smaller < capacity && (large || conn->roomy >= SC_SP_RECEIVE_PATIENCE)
+               ? smaller
+               : capacity;
+}
+
+/* Gives the next receive its room. */
+static void size_input(struct sc_sp_conn *conn)
+{
+    if (conn->in_capacity == 0) {
+        resize_input(conn, SC_SP_RECEIVE_SMALL);
+    } else if (conn->filled || conn->in_size == conn->in_capacity) {
+        resize_input(conn, grown(conn));
+    } else {
+        resize_input(conn, shrunk(conn));
+    }
+    conn->filled = false;
+    assert(conn->in_size < conn->in_capacity);
+}
+
+static void receive(struct sc_sp_conn *conn)
+{
+    assert(!conn->dead && !conn->receiving);
+    size_input(conn);
+    nng_iov iov = {conn->in + conn->in_size, conn->in_capacity - conn->in_size};
+    (void)nng_aio_set_iov(conn->receive_aio, 1, &iov); /* cannot fail for one */
+    conn->receiving = true;
+    sc_sp_conn_ref(conn);
+    nng_stream_recv(conn->stream, conn->receive_aio);
+}
+
+static void count_received(struct sc_sp_conn *conn, size_t received)
+{
+    assert(received <= conn->in_capacity - conn->in_size);
+    conn->in_size += received;
+    conn->filled = conn->in_size == conn->in_capacity;
+    conn->roomy = conn->in_size <= conn->in_capacity / 4 ? conn->roomy + 1 : 0;
+    conn->traffic->bytes_in += received;
+    conn->in_progress += received;
+    if (conn->in_progress >= SC_SP_RECEIVE_SMALL) {
+        conn->in_progress = 0;
+        conn->since_ms = conn->hub->now_ms;
+    }
+}
+
+/* nng: a receive has ended. */
+static void receive_done(void *arg)
+{
+    struct sc_sp_conn *conn = arg;
+    struct sc_sp_hub *hub = conn->hub;
+    sc_sp_hub_enter(hub);
+    conn->receiving = false;
+    int error = nng_aio_result(conn->receive_aio);
+    if (!conn->dead && error == 0) {
+        count_received(conn, nng_aio_count(conn->receive_aio));
+        handle_input(conn);
+        sc_sp_conn_touch(conn);
+    } else if (!conn->dead && error == NNG_ECANCELED) {
+        /* The sweep wants the buffer back; what is left of a frame stays. */
+        resize_input(conn,
+                     conn->in_size > SC_SP_RECEIVE_SMALL ? conn->in_size : SC_SP_RECEIVE_SMALL);
+        sc_sp_conn_touch(conn);
+    } else if (!conn->dead) {
+        sc_sp_conn_kill(conn, nng_strerror(error));
+    }
+    sc_sp_conn_unref(conn);
+    sc_sp_hub_leave(hub);
+}
+
+/* ---- Work ---- */
+
+void sc_sp_conn_work(struct sc_sp_conn *conn)
+{
+    assert(conn->working);
+    conn->working = false;
+    send_out(conn);
+    if (!conn->dead && conn->unread && !over(conn) && takes_requests(conn)) {
+        handle_input(conn);
+        sc_sp_conn_touch(conn);
+    } else if (!conn->dead && !conn->unread && !conn->receiving && !over(conn) &&
+               takes_requests(conn)) {
+        receive(conn);
+    }
+    sc_sp_conn_unref(conn);
+}
+
+/* A connection at rest keeps little memory. */
+static void trim(struct sc_sp_conn *conn)
+{
+    if (conn->out.size == 0) {
+        sc_buf_fini(&conn->out);
+    }
+    if (!conn->sending) {
+        sc_buf_fini(&conn->wire);
+    }
+    if (conn->receiving && conn->in_capacity > SC_SP_RECEIVE_SMALL &&
+        conn->in_size < conn->in_capacity / 2) {
+        nng_aio_abort(conn->receive_aio, NNG_ECANCELED);
+    }
+}
+
+void sc_sp_conn_sweep(struct sc_sp_conn *conn)
+{
+    uint64_t now = conn->hub->now_ms;
+    if (conn->dead) {
+        return;
+    }
+    if (!conn->open) {
+        if (now >= conn->deadline_ms) {
+            sc_sp_conn_kill(conn, "no SP handshake in time");
+        }
+        return;
+    }
+    uint64_t silent_ms = now > conn->since_ms ? now - conn->since_ms : 0;
+    if (conn->idle_ms > 0 && silent_ms > conn->idle_ms && conn->origins == 0) {
+        sc_sp_conn_kill(conn, "silent for too long");
+    } else if (silent_ms > SC_SP_TRIM_MS) {
+        trim(conn);
+    }
+}

@@ -1,0 +1,268 @@
+/*
+ * What the parts of the SP transport share; nobody else includes this. The parts:
+ *
+ *   sp.c         the hub: its lock, the work done when the lock is left, the caretaker thread
+ *   sp_conn.c    one connection of either kind: handshake, receiving, sending, end
+ *   sp_server.c  listeners, requests and replies
+ *   sp_link.c    links: dialling, requests in flight
+ *   sp_url.c     addresses
+ *   sp_frame.c   the bytes of the protocol
+ *
+ * Invariants, all under the hub's lock:
+ *  1. An operation is submitted to a stream only while its connection is not dead: nng never
+ *     completes what is submitted after a close.
+ *  2. A connection is freed when nobody refers to it. References: one until it is dead, one for
+ *     the receive in flight, one for the send in flight, one while it stands in the work queue, and
+ *     one for each origin given out.
+ *  3. Callbacks of the program are only called from a receive, from the caretaker or while the lock
+ *     is being left, never from inside a function that the program called; except that
+ *     sc_sp_link_close ends what is in flight.
+ *  4. While the lock is free, no connection has output waiting that is not being sent.
+ */
+#ifndef SC_COMMON_SP_INTERNAL_H
+#define SC_COMMON_SP_INTERNAL_H
+
+#include <nng/nng.h>
+#include <pthread.h>
+#include <sys/queue.h>
+
+#include "common/limits.h"
+#include "common/sp.h"
+#include "common/sp_frame.h"
+
+#define SC_SP_RECEIVE_SMALL ((size_t)4096) /* a receive buffer at rest */
+#define SC_SP_RECEIVE_STEP ((size_t)64 << 10) /* a receive buffer under load */
+#define SC_SP_RECEIVE_KEEP ((size_t)1 << 20) /* a larger one shrinks as soon as it can */
+#define SC_SP_RECEIVE_PATIENCE 32u /* receives that need little before a buffer shrinks */
+#define SC_SP_OUTPUT_KEEP ((size_t)64 << 10) /* an output buffer keeps up to so much when empty */
+#define SC_SP_OUTPUT_DEFAULT ((size_t)4 << 20)
+#define SC_SP_REQUEST_COST 1024u /* what a request in flight counts beside its own bytes */
+#define SC_SP_HANDSHAKE_MS 5000u
+#define SC_SP_ACCEPT_PAUSE_MS                                          \
+    50u /* after an accept that failed, for want of descriptors mostly \
+         */
+#define SC_SP_TRIM_MS 5000u /* a connection silent for so long gives back its buffers */
+#define SC_SP_SWEEP_MS 250u /* how often connections are looked over for time-outs */
+
+/* What the owner of a connection, a listener or a link, does about it. Lock held. */
+struct sc_sp_owner_ops {
+    void (*opened)(struct sc_sp_conn *conn); /* the handshake is done */
+    /* A frame: `words` words, then the body. */
+    void (*message)(struct sc_sp_conn *conn, struct sc_slice payload, uint32_t words);
+    /* The connection is dead; the owner forgets it. Calls nothing of the program. */
+    void (*died)(struct sc_sp_conn *conn, const char *why);
+};
+
+struct sc_sp_traffic {
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+};
+
+struct sc_sp_conn {
+    /* Constant. */
+    struct sc_sp_hub *hub;
+    const struct sc_sp_owner_ops *ops;
+    nng_stream *stream;
+    nng_aio *receive_aio;
+    nng_aio *send_aio;
+    size_t output_max;
+    bool ipc;
+    uint16_t peer_protocol; /* what the peer must speak */
+
+    /* Guarded by the hub's lock. */
+    void *owner; /* not used once dead */
+    struct sc_sp_traffic *traffic; /* the owner's, not used once dead */
+    LIST_ENTRY(sc_sp_conn) all;
+    STAILQ_ENTRY(sc_sp_conn) work;
+    uint64_t references;
+    bool dead;
+    bool open; /* handshake done */
+    bool receiving, sending, working;
+    bool unread; /* `in` may hold whole frames, left because of too much output or the end */
+    uint64_t since_ms; /* beginning, then the last sign of life */
+    uint64_t deadline_ms; /* for the handshake */
+    uint64_t idle_ms; /* 0: no limit */
+    size_t in_flight; /* cost of the requests given out and not answered */
+    uint64_t origins; /* how many they are */
+    size_t frame_begin; /* in `out`, of the frame being written */
+    /* Received and not yet handled: in_size bytes at the beginning of `in`. While a receive is in
+     * flight nng owns what lies behind them. */
+    uint8_t *in;
+    size_t in_size, in_capacity;
+    size_t need; /* bytes of the frame that has begun to arrive, with its prefix; 0: not known */
+    bool filled; /* the last receive left no room */
+    uint32_t roomy; /* receives in a row that a quarter of the buffer would have done for */
+    size_t in_progress; /* bytes received since the last sign of life */
+    struct sc_buf out; /* waits to be sent */
+    struct sc_buf wire; /* being sent; the first wire_sent bytes have left */
+    size_t wire_sent;
+};
+
+LIST_HEAD(sc_sp_conn_list, sc_sp_conn);
+STAILQ_HEAD(sc_sp_work_list, sc_sp_conn);
+
+struct sc_sp_listener {
+    /* Constant. */
+    struct sc_sp_hub *hub;
+    struct sc_sp_listener_options options;
+    char url[SC_URL_MAX + 8];
+    bool ipc;
+    nng_stream_listener *stream;
+    nng_aio *accept_aio;
+
+    /* Guarded by the hub's lock. */
+    LIST_ENTRY(sc_sp_listener) all;
+    bool stopped;
+    bool accepting;
+    uint64_t retry_ms; /* when to accept again after a failure; 0: no pause */
+    struct sc_sp_listener_counts counts; /* without bytes_in and bytes_out */
+    struct sc_sp_traffic traffic;
+};
+
+LIST_HEAD(sc_sp_listener_list, sc_sp_listener);
+
+/* A request in flight on a link. */
+struct sc_sp_pending {
+    uint32_t id; /* 0: the place is free (an id always has its top bit set) */
+    void *tag;
+    uint64_t deadline_ms; /* 0: none */
+};
+
+struct sc_sp_link {
+    /* Constant. */
+    struct sc_sp_hub *hub;
+    struct sc_sp_link_options options;
+    char url[SC_URL_MAX + 1];
+    bool ipc;
+    nng_stream_dialer *dialer;
+    nng_aio *dial_aio;
+
+    /* Guarded by the hub's lock. */
+    LIST_ENTRY(sc_sp_link) all;
+    STAILQ_ENTRY(sc_sp_link) work;
+    bool closed;
+    bool dialling;
+    bool up; /* sc_sp_link_up */
+    bool told_up; /* what on_state has said last */
+    bool working; /* in the hub's list of links to settle */
+    struct sc_sp_conn *conn;
+    uint64_t redial_ms; /* when to dial again; 0: not waiting for that */
+    uint64_t up_since_ms;
+    uint32_t backoff_ms;
+    char why[SC_WHY_SIZE];
+    struct sc_sp_traffic traffic;
+    /* In flight: a request with id i stands at pending[i & (pending_size - 1)]. */
+    struct sc_sp_pending *pending;
+    size_t pending_size; /* a power of two */
+    size_t pending_count;
+    uint32_t next_id;
+};
+
+LIST_HEAD(sc_sp_link_list, sc_sp_link);
+STAILQ_HEAD(sc_sp_link_work, sc_sp_link);
+
+struct sc_sp_hub {
+    /* Constant. */
+    struct sc_sp_hub_options options;
+    pthread_t caretaker;
+
+    pthread_mutex_t lock;
+    /* Guarded by it from here on. */
+    nng_aio *now_aio; /* without a callback: for sends that are tried at once */
+    pthread_cond_t wake; /* the caretaker: something is due earlier, or stop */
+    pthread_cond_t quiet; /* sc_sp_hub_close: something has ended */
+    bool closing; /* no new connections and no more requests are taken */
+    bool stop; /* the caretaker shall end */
+    bool stirred; /* callbacks ran, so on_drained has to be called */
+    uint64_t now_ms; /* as of the caretaker's last round, or newer */
+    uint64_t wake_ms; /* when the caretaker will wake by itself */
+    uint64_t random;
+    struct sc_sp_conn_list conns;
+    struct sc_sp_listener_list listeners;
+    struct sc_sp_link_list links;
+    struct sc_sp_link_list ended; /* closed links that nng has let go of, to be freed */
+    struct sc_sp_work_list work; /* connections with something to send or to arm */
+    struct sc_sp_link_work link_work; /* links whose connection has come up or gone */
+    struct sc_buf sink; /* where replies to connections that have gone are written */
+};
+
+/* ---- sp.c ---- */
+
+/* Enters from a callback of nng. */
+void sc_sp_hub_enter(struct sc_sp_hub *hub);
+
+/* Does the work that has gathered, then lets the lock go; on_drained is called first if anything
+ * of the program's ran. */
+void sc_sp_hub_leave(struct sc_sp_hub *hub);
+
+/* Makes the caretaker look at `at_ms` at the latest. */
+void sc_sp_hub_wake_at(struct sc_sp_hub *hub, uint64_t at_ms);
+
+uint64_t sc_sp_hub_random(struct sc_sp_hub *hub);
+
+/* Something that sc_sp_hub_close may wait for has ended. */
+void sc_sp_hub_ended(struct sc_sp_hub *hub);
+
+/* ---- sp_conn.c: lock held ---- */
+
+struct sc_sp_conn_setup {
+    const struct sc_sp_owner_ops *ops;
+    void *owner;
+    struct sc_sp_traffic *traffic;
+    nng_stream *stream; /* taken, also on failure */
+    bool ipc;
+    uint16_t protocol; /* ours; the peer must speak the other one */
+    size_t output_max;
+    uint32_t handshake_ms;
+    uint32_t idle_ms;
+};
+
+/* Starts the handshake. NULL: nng has no memory. */
+struct sc_sp_conn *sc_sp_conn_open(struct sc_sp_hub *hub, const struct sc_sp_conn_setup *setup);
+
+/* Closes the connection and tells its owner. Nothing happens if it is dead already. It is not freed
+ * before the lock is left. */
+void sc_sp_conn_kill(struct sc_sp_conn *conn, const char *why);
+
+void sc_sp_conn_ref(struct sc_sp_conn *conn);
+void sc_sp_conn_unref(struct sc_sp_conn *conn); /* may free it */
+
+/* Queues the connection for sc_sp_conn_work. */
+void sc_sp_conn_touch(struct sc_sp_conn *conn);
+
+/* Sends what waits, handles frames that were left, receives again: whatever is possible now. */
+void sc_sp_conn_work(struct sc_sp_conn *conn);
+
+/* Time-outs and idle buffers. */
+void sc_sp_conn_sweep(struct sc_sp_conn *conn);
+
+static inline bool sc_sp_conn_output_empty(const struct sc_sp_conn *conn)
+{
+    return conn->out.size == 0 && !conn->sending;
+}
+
+/* ---- sp_server.c ---- */
+
+/* Accepts again where a pause is over. Lock held. */
+void sc_sp_listener_sweep(struct sc_sp_listener *listener);
+
+/* Lock not held; its connections are gone. */
+void sc_sp_listener_free(struct sc_sp_listener *listener);
+
+/* ---- sp_link.c ---- */
+
+/* Ends what was in flight on a lost connection, tells the program, plans the next dial. Lock held.
+ */
+void sc_sp_link_work(struct sc_sp_link *link);
+
+/* Requests that have run out of time, and the next dial. Lock held. */
+void sc_sp_link_sweep(struct sc_sp_link *link);
+
+/* Lock not held; the link is in no list any more and nothing is in flight. */
+void sc_sp_link_free(struct sc_sp_link *link);
+
+/* ---- sp_url.c ---- */
+
+bool sc_sp_url_is_ipc(const char *url);
+
+#endif
