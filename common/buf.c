@@ -19,7 +19,7 @@ void *sc_alloc(size_t size)
 
 void *sc_calloc(size_t count, size_t size)
 {
-    return or_die(calloc(count, size), count * size);
+    return or_die(calloc(count, size), count > 0 ? size : 0);
 }
 
 void *sc_realloc(void *memory, size_t size)
@@ -43,9 +43,12 @@ void sc_buf_reset(struct sc_buf *buf, size_t keep)
 
 void sc_buf_grow(struct sc_buf *buf, size_t more)
 {
+    if (more > SIZE_MAX / 2 - buf->size) { /* beyond this, doubling would overflow */
+        (void)or_die(NULL, more);
+    }
     size_t capacity = buf->capacity < 64 ? 64 : buf->capacity;
     while (capacity - buf->size < more) {
-        capacity = capacity > SIZE_MAX / 2 ? SIZE_MAX : capacity * 2;
+        capacity *= 2;
     }
     buf->data = sc_realloc(buf->data, capacity);
     buf->capacity = capacity;

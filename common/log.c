@@ -40,6 +40,17 @@ static size_t put_prefix(char *line, size_t size, enum sc_log_level level)
     return used + (more > 0 ? (size_t)more : 0);
 }
 
+/* Text from outside may hold anything: it must neither end the line nor speak to the terminal. */
+static void hide_controls(char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        unsigned char byte = (unsigned char)text[i];
+        if (byte < ' ' || byte == 0x7f) {
+            text[i] = '?';
+        }
+    }
+}
+
 void sc_log(enum sc_log_level level, const char *format, ...)
 {
     if (level > log_level) {
@@ -53,7 +64,9 @@ void sc_log(enum sc_log_level level, const char *format, ...)
     va_end(args);
     if (more > 0) {
         size_t room = sizeof line - used - 2;
-        used += (size_t)more < room ? (size_t)more : room;
+        size_t size = (size_t)more < room ? (size_t)more : room;
+        hide_controls(line + used, size);
+        used += size;
     }
     line[used++] = '\n';
     ssize_t written = write(STDERR_FILENO, line, used);

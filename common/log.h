@@ -1,7 +1,8 @@
 /*
  * Logging to standard error: one line an event, `time level name: text`. The text says what, where
- * and what to do, with details as key=value. Values of the store are never logged. Any thread may
- * log; a line is written with one write(2), so lines do not mix.
+ * and what to do, with details as key=value. Values of the store are never logged; control
+ * characters, a line feed among them, are written as "?". Any thread may log; a line is written
+ * with one write(2), so lines do not mix.
  */
 #ifndef SC_COMMON_LOG_H
 #define SC_COMMON_LOG_H
