@@ -143,8 +143,8 @@ struct sc_sp_link_options {
     uint32_t handshake_ms; /* 0: 5,000 */
 };
 
-/* Starts to connect, in the background and again after each loss. Fails only for a bad address.
- * Lock not held. */
+/* Starts to connect, in the background and again after each loss. Fails only for a bad address. The
+ * link is stored before the first callback. Lock not held. */
 enum sc_status sc_sp_dial(struct sc_sp_hub *hub, const struct sc_sp_link_options *options,
                           struct sc_sp_link **link, char *why);
 

@@ -291,9 +291,9 @@ enum sc_status sc_sp_dial(struct sc_sp_hub *hub, const struct sc_sp_link_options
     sc_sp_hub_lock(hub);
     new->next_id = (uint32_t)sc_sp_hub_random(hub);
     LIST_INSERT_HEAD(&hub->links, new, all);
+    *link = new; /* before any callback can ask for it */
     dial(new);
     sc_sp_hub_unlock(hub);
-    *link = new;
     return SC_OK;
 }
 
