@@ -1,0 +1,176 @@
+#include "shard/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* What tests have asked for; `armed` is 0 in production and the only thing looked at there. */
+static struct {
+    atomic_uint armed;
+    atomic_ullong counted;
+    unsigned long long countdown;
+    int error;
+    bool once;
+} fault;
+
+uint64_t sc_io_fault(unsigned calls, uint64_t countdown, int error, bool once)
+{
+    uint64_t counted = atomic_load(&fault.counted);
+    atomic_store(&fault.armed, 0);
+    atomic_store(&fault.counted, 0);
+    fault.countdown = countdown;
+    fault.error = error;
+    fault.once = once;
+    atomic_store(&fault.armed, countdown > 0 ? calls : 0);
+    return counted;
+}
+
+static bool fails(unsigned call)
+{
+    if ((atomic_load_explicit(&fault.armed, memory_order_acquire) & call) == 0) {
+        return false;
+    }
+    unsigned long long count = atomic_fetch_add(&fault.counted, 1) + 1;
+    if (count < fault.countdown || (fault.once && count > fault.countdown)) {
+        return false;
+    }
+    errno = fault.error;
+    return true;
+}
+
+int sc_io_open(int dir_fd, const char *name, int flags)
+{
+    if (fails(SC_IO_OPEN)) {
+        return -1;
+    }
+    int fd;
+    do {
+        fd = openat(dir_fd, name, flags | O_CLOEXEC, 0600);
+    } while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+static int write_all(int fd, const uint8_t *data, size_t size, uint64_t offset)
+{
+    while (size > 0) {
+        ssize_t written = pwrite(fd, data, size, (off_t)offset);
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written <= 0) {
+            errno = written == 0 ? EIO : errno;
+            return -1;
+        }
+        data += written;
+        size -= (size_t)written;
+        offset += (uint64_t)written;
+    }
+    return 0;
+}
+
+int sc_io_write(int fd, const void *data, size_t size, uint64_t offset)
+{
+    if (fails(SC_IO_WRITE)) {
+        int error = errno;
+        (void)write_all(fd, data, size / 2, offset);
+        errno = error;
+        return -1;
+    }
+    return write_all(fd, data, size, offset);
+}
+
+ssize_t sc_io_read(int fd, void *to, size_t size, uint64_t offset)
+{
+    return sc_io_read2(fd, to, size, NULL, 0, offset);
+}
+
+ssize_t sc_io_read2(int fd, void *first, size_t first_size, void *second, size_t second_size,
+                    uint64_t offset)
+{
+    if (fails(SC_IO_READ)) {
+        return -1;
+    }
+    size_t size = first_size + second_size;
+    size_t done = 0;
+    while (done < size) {
+        ssize_t got;
+        if (done >= first_size) {
+            got = pread(fd, (uint8_t *)second + (done - first_size), size - done,
+                        (off_t)(offset + done));
+        } else if (second_size == 0) {
+            got = pread(fd, (uint8_t *)first + done, size - done, (off_t)(offset + done));
+        } else {
+            struct iovec pieces[2] = {{(uint8_t *)first + done, first_size - done},
+                                      {second, second_size}};
+            got = preadv(fd, pieces, 2, (off_t)(offset + done));
+        }
+        if (got < 0 && errno != EINTR) {
+            return -1;
+        }
+        if (got == 0) {
+            break;
+        }
+        done += got > 0 ? (size_t)got : 0;
+    }
+    return (ssize_t)done;
+}
+
+int sc_io_fdatasync(int fd)
+{
+    /* Never repeated: after a failure the kernel may have dropped the pages, and a second call that
+     * succeeds would say nothing about them. */
+    return fails(SC_IO_SYNC) ? -1 : fdatasync(fd);
+}
+
+int sc_io_fsync(int fd)
+{
+    return fails(SC_IO_SYNC) ? -1 : fsync(fd);
+}
+
+int sc_io_allocate(int fd, uint64_t offset, uint64_t size)
+{
+    if (fails(SC_IO_ALLOCATE)) {
+        return -1;
+    }
+    /* With FALLOC_FL_KEEP_SIZE the kernel does not look at the limit; a write would. */
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        offset + size > limit.rlim_cur) {
+        errno = EFBIG;
+        return -1;
+    }
+    int status;
+    do {
+        status = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size);
+    } while (status != 0 && errno == EINTR);
+    if (status != 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+        return 0;
+    }
+    return status;
+}
+
+int sc_io_truncate(int fd, uint64_t size)
+{
+    if (fails(SC_IO_TRUNCATE)) {
+        return -1;
+    }
+    int status;
+    do {
+        status = ftruncate(fd, (off_t)size);
+    } while (status != 0 && errno == EINTR);
+    return status;
+}
+
+int sc_io_rename(int dir_fd, const char *from, const char *to)
+{
+    return fails(SC_IO_RENAME) ? -1 : renameat(dir_fd, from, dir_fd, to);
+}
+
+int sc_io_unlink(int dir_fd, const char *name)
+{
+    return fails(SC_IO_UNLINK) ? -1 : unlinkat(dir_fd, name, 0);
+}

@@ -1,0 +1,59 @@
+/*
+ * System calls of the engine, in the shape it needs them: interrupted calls are repeated, partial
+ * reads and writes carried on. And the place where tests make them fail.
+ *
+ * All return -1 and set errno on failure. Any thread may call them.
+ */
+#ifndef SC_SHARD_IO_H
+#define SC_SHARD_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Kinds of calls, as bits, for sc_io_fault. */
+enum {
+    SC_IO_OPEN = 1,
+    SC_IO_READ = 2,
+    SC_IO_WRITE = 4,
+    SC_IO_SYNC = 8,
+    SC_IO_ALLOCATE = 16,
+    SC_IO_TRUNCATE = 32,
+    SC_IO_RENAME = 64,
+    SC_IO_UNLINK = 128,
+    SC_IO_ANY = 255,
+};
+
+/* openat with O_CLOEXEC; a created file has mode 0600. */
+int sc_io_open(int dir_fd, const char *name, int flags);
+
+/* Writes all of it at `offset`. */
+int sc_io_write(int fd, const void *data, size_t size, uint64_t offset);
+
+/* Reads up to `size` bytes at `offset`, fewer only at the end of the file; returns how many. */
+ssize_t sc_io_read(int fd, void *to, size_t size, uint64_t offset);
+
+/* The same into two pieces of memory, one after the other. */
+ssize_t sc_io_read2(int fd, void *first, size_t first_size, void *second, size_t second_size,
+                    uint64_t offset);
+
+int sc_io_fdatasync(int fd);
+int sc_io_fsync(int fd);
+
+/* Takes disk space for a part of the file without changing its size. 0 also where the filesystem
+ * cannot do it: nothing is reserved then. Heeds the process's limit on file sizes (EFBIG). */
+int sc_io_allocate(int fd, uint64_t offset, uint64_t size);
+
+/* Cuts the file at `size` and gives back space allocated behind it. */
+int sc_io_truncate(int fd, uint64_t size);
+
+int sc_io_rename(int dir_fd, const char *from, const char *to);
+int sc_io_unlink(int dir_fd, const char *name);
+
+/* For tests: the call number `countdown` (1: the next one) of the kinds in `calls` fails with
+ * `error`, and so do all behind it unless `once`. A failing write writes half first. A countdown of
+ * 0 switches failing off. Returns how many calls of the kinds asked for before were counted. */
+uint64_t sc_io_fault(unsigned calls, uint64_t countdown, int error, bool once);
+
+#endif
