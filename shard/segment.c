@@ -1,0 +1,170 @@
+#include "shard/segment.h"
+
+#include "common/buf.h"
+#include "common/bytes.h"
+#include "common/clock.h"
+#include "shard/io.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define MAGIC "SCASKDAT"
+#define FORMAT 1u
+#define STEP_MIN (UINT64_C(1) << 20)
+#define STEP_MAX (UINT64_C(32) << 20)
+#define BLOCK (UINT64_C(4) << 10)
+
+static struct sc_segment *segment_alloc(uint64_t number, uint64_t salt, int fd)
+{
+    struct sc_segment *segment = sc_calloc(1, sizeof *segment);
+    segment->number = number;
+    segment->salt = salt;
+    segment->fd = fd;
+    segment->allocate_step = STEP_MIN;
+    segment->log_offset = UINT64_MAX;
+    return segment;
+}
+
+static void encode_header(uint8_t header[SC_SEGMENT_HEADER_SIZE], uint64_t number, uint64_t salt,
+                          const struct sc_segment_owner *owner)
+{
+    memcpy(header, MAGIC, 8);
+    sc_le32_put(header + 8, FORMAT);
+    sc_le32_put(header + 12, owner->shard_id);
+    memcpy(header + 16, owner->cluster, 16);
+    sc_le64_put(header + 32, number);
+    sc_le64_put(header + 40, salt);
+    sc_le64_put(header + 48, sc_clock_wall_us());
+    sc_le64_put(header + 56, XXH3_64bits(header, 56));
+}
+
+enum sc_status sc_segment_create(const struct sc_files *files, uint64_t number, uint64_t salt,
+                                 const struct sc_segment_owner *owner, struct sc_segment **segment,
+                                 char *why)
+{
+    char name[SC_FILES_NAME_SIZE];
+    sc_files_data_name(name, number);
+    int fd = sc_io_open(files->dir_fd, name, O_RDWR | O_CREAT | O_EXCL);
+    if (fd < 0) {
+        return sc_files_fail(files, "create", name, why);
+    }
+    uint8_t header[SC_SEGMENT_HEADER_SIZE];
+    encode_header(header, number, salt, owner);
+    struct sc_segment *made = segment_alloc(number, salt, fd);
+    enum sc_status status = SC_OK;
+    if (!sc_segment_allocate(made, sizeof header, false)) {
+        status = sc_files_fail(files, "allocate space for", name, why);
+    } else if (sc_io_write(fd, header, sizeof header, 0) != 0) {
+        status = sc_files_fail(files, "write", name, why);
+    } else if (sc_io_fsync(fd) != 0) {
+        status = sc_files_fail(files, "sync", name, why);
+    } else {
+        status = sc_files_sync(files, why);
+    }
+    if (status != SC_OK) {
+        (void)sc_io_unlink(files->dir_fd, name); /* else the next opening removes it */
+        sc_segment_close(made);
+        return status;
+    }
+    made->size = sizeof header;
+    *segment = made;
+    return SC_OK;
+}
+
+enum sc_status sc_segment_open(const struct sc_files *files, uint64_t number, uint64_t salt,
+                               bool read_only, struct sc_segment **segment, char *why)
+{
+    char name[SC_FILES_NAME_SIZE];
+    sc_files_data_name(name, number);
+    int fd = sc_io_open(files->dir_fd, name, read_only ? O_RDONLY : O_RDWR);
+    if (fd < 0) {
+        enum sc_status status = errno == ENOENT ? SC_NOTFOUND : SC_IO;
+        sc_files_fail(files, "open", name, why);
+        return status;
+    }
+    struct stat stat;
+    if (fstat(fd, &stat) != 0) {
+        enum sc_status status = sc_files_fail(files, "look at", name, why);
+        (void)close(fd);
+        return status;
+    }
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM); /* advice only */
+    *segment = segment_alloc(number, salt, fd);
+    (*segment)->size = (uint64_t)stat.st_size;
+    (*segment)->allocated = (*segment)->size;
+    return SC_OK;
+}
+
+void sc_segment_close(struct sc_segment *segment)
+{
+    if (segment != NULL) {
+        (void)close(segment->fd);
+        free(segment);
+    }
+}
+
+enum sc_status sc_segment_check(const struct sc_segment *segment, bool *too_new, char *why)
+{
+    uint8_t header[SC_SEGMENT_HEADER_SIZE];
+    ssize_t got = sc_io_read(segment->fd, header, sizeof header, 0);
+    *too_new = false;
+    if (got < 0) {
+        return sc_fail(why, SC_IO, "its header cannot be read: %s", strerror(errno));
+    }
+    if ((size_t)got < sizeof header) {
+        return sc_fail(why, SC_CORRUPT, "it is shorter than a header");
+    }
+    if (memcmp(header, MAGIC, 8) != 0 || sc_le64_get(header + 56) != XXH3_64bits(header, 56)) {
+        return sc_fail(why, SC_CORRUPT, "its header is damaged");
+    }
+    if (sc_le32_get(header + 8) != FORMAT) {
+        *too_new = true;
+        return sc_fail(why, SC_CORRUPT, "it is of format version %" PRIu32 ", this program knows 1",
+                       sc_le32_get(header + 8));
+    }
+    if (sc_le64_get(header + 32) != segment->number || sc_le64_get(header + 40) != segment->salt) {
+        return sc_fail(why, SC_CORRUPT, "its header is that of another file");
+    }
+    return SC_OK;
+}
+
+static uint64_t round_up(uint64_t size)
+{
+    return (size + BLOCK - 1) / BLOCK * BLOCK;
+}
+
+bool sc_segment_allocate(struct sc_segment *segment, uint64_t size, bool small)
+{
+    uint64_t end = segment->size + size;
+    uint64_t wanted = end + (small ? 0 : SC_SEGMENT_RESERVE);
+    if (wanted <= segment->allocated) {
+        return true;
+    }
+    uint64_t from = segment->allocated;
+    uint64_t far = round_up(wanted) + segment->allocate_step;
+    if (sc_io_allocate(segment->fd, from, far - from) == 0) {
+        segment->allocated = far;
+        if (segment->allocate_step < STEP_MAX) {
+            segment->allocate_step *= 2;
+        }
+        return true;
+    }
+    if (errno != ENOSPC && errno != EFBIG && errno != EDQUOT) {
+        return false;
+    }
+    /* Nearly full: take no more than this needs. */
+    segment->allocate_step = STEP_MIN;
+    uint64_t near = round_up(wanted);
+    if (sc_io_allocate(segment->fd, from, near - from) == 0) {
+        segment->allocated = near;
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,104 @@
+/*
+ * Segments: the data files. A segment is one of them, open.
+ *
+ *   offset size   header of a data file, SC_SEGMENT_HEADER_SIZE bytes
+ *        0    8   "SCASKDAT"
+ *        8    4   format version, 1
+ *       12    4   shard id; 0 before the directory belonged to a cluster
+ *       16   16   cluster id; zeros likewise
+ *       32    8   file number, the one in its name
+ *       40    8   salt, random, part of every record's checksum
+ *       48    8   when it was created, microseconds since 1970
+ *       56    8   XXH3_64bits (seed 0) of the 56 bytes before
+ *       64        records (shard/record.h) to the end of the file
+ *
+ * Integers are little-endian. The manifest knows number and salt too, so records stay readable when
+ * a header is damaged.
+ *
+ * Space on disk is allocated ahead of the end of the file, so that a full disk is noticed before a
+ * record is accepted. The last SC_SEGMENT_RESERVE bytes of it serve deletions only: they go on for
+ * a while when puts are refused.
+ *
+ * The struct belongs to the owner of the store, but for what is constant after open.
+ */
+#ifndef SC_SHARD_SEGMENT_H
+#define SC_SHARD_SEGMENT_H
+
+#include "common/status.h"
+#include "shard/files.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define SC_SEGMENT_HEADER_SIZE 64u
+#define SC_SEGMENT_SIZE_MAX (UINT64_C(2) << 30)
+#define SC_SEGMENT_RESERVE (UINT64_C(64) << 10)
+
+struct sc_segment {
+    /* constant after open */
+    uint64_t number;
+    uint64_t salt;
+    uint32_t index; /* in the store's table; the `file` of locations */
+    int fd;
+
+    uint64_t size; /* to the end of the newest record, whether it is in the file already or not */
+    uint64_t allocated; /* space is taken up to here */
+    uint64_t allocate_step;
+    bool sealed; /* takes no more records */
+    bool settled; /* sealed, whole in the file and synced, and the manifest knows its size */
+
+    /* Records from `log_offset` on were written by this process: the one there begins at position
+     * `log_position` of the log. UINT64_MAX: none. */
+    uint64_t log_offset;
+    uint64_t log_position;
+
+    /* what is in it */
+    uint64_t live_bytes; /* of records that the keydir points to */
+    uint64_t tombstones;
+
+    /* its hint */
+    uint64_t hinted; /* the hint covers the file up to here; 0: there is none */
+    bool hint_hopeless; /* cannot be built: do not try again */
+};
+
+/* Who the files belong to. */
+struct sc_segment_owner {
+    uint8_t cluster[16];
+    uint32_t shard_id;
+};
+
+/* Creates a data file, durably: header written, file and directory synced, space allocated. On
+ * failure nothing is left behind but what a crash would leave. */
+enum sc_status sc_segment_create(const struct sc_files *files, uint64_t number, uint64_t salt,
+                                 const struct sc_segment_owner *owner, struct sc_segment **segment,
+                                 char *why);
+
+/* Opens an existing one and stores its size as it is on disk. The header is not looked at. SC_IO;
+ * SC_NOTFOUND: there is no such file. */
+enum sc_status sc_segment_open(const struct sc_files *files, uint64_t number, uint64_t salt,
+                               bool read_only, struct sc_segment **segment, char *why);
+
+/* Closes and frees; NULL is allowed. */
+void sc_segment_close(struct sc_segment *segment);
+
+/* Checks the header: SC_OK, or SC_CORRUPT (`why` tells what is wrong; a newer format version is
+ * told apart by `too_new`), SC_IO. */
+enum sc_status sc_segment_check(const struct sc_segment *segment, bool *too_new, char *why);
+
+/* Makes sure that `size` more bytes have space on disk; `small`: may use the reserve. False: they
+ * have not, errno says why. */
+bool sc_segment_allocate(struct sc_segment *segment, uint64_t size, bool small);
+
+/* Accounting: the keydir has begun or ceased to point to a record of this size. */
+static inline void sc_segment_live(struct sc_segment *segment, uint64_t size)
+{
+    segment->live_bytes += size;
+}
+static inline void sc_segment_dead(struct sc_segment *segment, uint64_t size)
+{
+    segment->live_bytes -= size;
+}
+
+#endif
