@@ -1,0 +1,54 @@
+/*
+ * Durable mark: how far the newest data file is known to be complete, in the file DURABLE.
+ *
+ *   offset size
+ *        0    8  "SCASKDUR"
+ *        8    4  format version, 1
+ *       12    4  0
+ *       16    8  number of the data file synced last
+ *       24    8  its size up to which it, and all files before it, are synced
+ *       32    8  number of the data file acknowledged last
+ *       40    8  its size up to which writes may have been acknowledged
+ *       48   16  boot id of the kernel that ran (zeros: unknown)
+ *       64    8  XXH3_64bits (seed 0) of the 64 bytes before
+ *
+ * It is written after each commit with one pwrite and never synced: a process that is killed leaves
+ * the exact mark, power that fails an older one. It may lag, it never leads. With it a reader tells
+ * two kinds of damage apart: before the mark something that was acknowledged was lost, which must
+ * be reported and never cut off; behind it lies what a crash may leave half written.
+ *
+ * The acknowledged size counts only on the boot that wrote it: as long as the kernel lives, what
+ * was written is in its cache, synced or not.
+ */
+#ifndef SC_SHARD_DURABLE_H
+#define SC_SHARD_DURABLE_H
+
+#include "common/status.h"
+#include "shard/files.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct sc_durable_mark {
+    uint64_t file;
+    uint64_t offset;
+};
+
+/* The mark that counts now, {0, 0} when there is none. `damaged`: the file is there but cannot be
+ * believed. */
+struct sc_durable_mark sc_durable_load(const struct sc_files *files, bool *damaged);
+
+struct sc_durable {
+    int fd;
+    uint8_t boot_id[16];
+};
+
+/* Opens the file for writing, creating it. */
+enum sc_status sc_durable_open(struct sc_durable *durable, const struct sc_files *files, char *why);
+void sc_durable_close(struct sc_durable *durable); /* a zeroed object is fine */
+
+/* Writes a mark. False: it could not be; the old one stays, which is safe. */
+bool sc_durable_write(const struct sc_durable *durable, struct sc_durable_mark synced,
+                      struct sc_durable_mark acknowledged);
+
+#endif
