@@ -1,0 +1,246 @@
+#include "shard/bitcask_impl.h"
+
+#include "common/log.h"
+#include "shard/io.h"
+#include "shard/recover.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FILE_SIZE_MIN (UINT64_C(4) << 10)
+
+/* ---- Events ---- */
+
+void sc_bitcask_tell(struct sc_bitcask *store, enum sc_bitcask_event_kind kind, const char *file,
+                     uint64_t offset, uint64_t size, const char *format, ...)
+{
+    struct sc_bitcask_event event = {.kind = kind, .offset = offset, .size = size};
+    (void)snprintf(event.file, sizeof event.file, "%s", file);
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(event.text, sizeof event.text, format, args);
+    va_end(args);
+    if (store->on_event != NULL) {
+        store->on_event(store->event_arg, &event);
+    } else {
+        sc_log_warn("%s", event.text);
+    }
+}
+
+/* ---- Open and close ---- */
+
+bool sc_bitcask_enlist(struct sc_bitcask *store, struct sc_segment *segment)
+{
+    if (store->segment_count == SC_LOCATION_FILES_MAX) {
+        return false;
+    }
+    segment->index = (uint32_t)store->segment_count;
+    store->segments[store->segment_count++] = segment;
+    return true;
+}
+
+static bool enlist_new(void *arg, struct sc_segment *segment)
+{
+    return sc_bitcask_enlist(arg, segment);
+}
+
+static void store_free(struct sc_bitcask *store)
+{
+    sc_writer_fini(&store->writer);
+    for (size_t i = 0; i < store->segment_count; i++) {
+        sc_segment_close(store->segments[i]);
+    }
+    free(store->segments);
+    free(store->deleted);
+    sc_keydir_free(store->keydir);
+    sc_buf_fini(&store->scratch);
+    sc_manifest_free(store->manifest);
+    sc_files_close(&store->files);
+    free(store);
+}
+
+static uint64_t clamp(uint64_t value, uint64_t min, uint64_t max)
+{
+    return value < min ? min : value > max ? max : value;
+}
+
+enum sc_status sc_bitcask_open(const char *dir, const struct sc_bitcask_options *options,
+                               sc_bitcask_event_fn *on_event, void *event_arg,
+                               struct sc_bitcask **store, char *why)
+{
+    uint64_t start_ns = sc_clock_mono_ns();
+    struct sc_bitcask *opened = sc_calloc(1, sizeof *opened);
+    opened->options = *options;
+    opened->on_event = on_event;
+    opened->event_arg = event_arg;
+    opened->keydir = sc_keydir_alloc();
+    opened->segments = sc_calloc(SC_LOCATION_FILES_MAX, sizeof *opened->segments);
+    opened->deleted = sc_calloc(SC_SLOT_COUNT, sizeof *opened->deleted);
+    enum sc_status status = sc_files_open(&opened->files, dir, options->read_only, why);
+    if (status == SC_OK) {
+        status = sc_recover(opened, why);
+    }
+    if (status != SC_OK) {
+        store_free(opened);
+        return status;
+    }
+    struct sc_writer *writer = &opened->writer;
+    writer->file_size_max = clamp(options->file_size_max, FILE_SIZE_MIN, SC_SEGMENT_SIZE_MAX);
+    writer->sync_always = options->sync_ms == SC_BITCASK_SYNC_ALWAYS;
+    writer->enlist = enlist_new;
+    writer->enlist_arg = opened;
+    opened->open_us = (sc_clock_mono_ns() - start_ns) / 1000;
+    *store = opened;
+    return SC_OK;
+}
+
+/* Gives back disk space that was allocated ahead. Nothing is lost if that fails. */
+static void trim(const struct sc_segment *segment)
+{
+    if (segment != NULL && segment->allocated > segment->size) {
+        (void)sc_io_truncate(segment->fd, segment->size);
+    }
+}
+
+enum sc_status sc_bitcask_close(struct sc_bitcask *store)
+{
+    if (store == NULL) {
+        return SC_OK;
+    }
+    enum sc_status status = SC_OK;
+    if (!store->options.read_only) {
+        status = sc_bitcask_commit(store, true);
+        if (status == SC_OK) {
+            trim(store->writer.active);
+            trim(store->writer.next);
+        }
+    }
+    store_free(store);
+    return status;
+}
+
+/* ---- Identity and slots ---- */
+
+void sc_bitcask_identity(const struct sc_bitcask *store, struct sc_bitcask_identity *identity)
+{
+    struct sc_manifest_identity own;
+    sc_manifest_identity(store->manifest, &own);
+    *identity = (struct sc_bitcask_identity){
+        .adopted = own.adopted,
+        .shard_id = own.shard_id,
+        .term = own.term,
+        .epoch = own.epoch,
+    };
+    memcpy(identity->cluster, own.cluster, sizeof identity->cluster);
+}
+
+enum sc_status sc_bitcask_adopt(struct sc_bitcask *store, const uint8_t cluster[16],
+                                uint32_t shard_id, char *why)
+{
+    if (store->options.read_only) {
+        return sc_fail(why, SC_DENIED, "the store is opened for reading only");
+    }
+    return sc_manifest_adopt(store->manifest, cluster, shard_id, why);
+}
+
+enum sc_status sc_bitcask_grant(struct sc_bitcask *store, uint64_t term, uint64_t epoch,
+                                const uint8_t owned[SC_SLOT_COUNT / 8], char *why)
+{
+    if (store->options.read_only) {
+        return sc_fail(why, SC_DENIED, "the store is opened for reading only");
+    }
+    return sc_manifest_grant(store->manifest, term, epoch, owned, why);
+}
+
+bool sc_bitcask_owns(const struct sc_bitcask *store, uint32_t slot)
+{
+    struct sc_manifest_slot state;
+    sc_manifest_slot(store->manifest, slot, &state);
+    return state.state == SC_MANIFEST_OWNED;
+}
+
+/* ---- Group commit ---- */
+
+sc_bitcask_position sc_bitcask_committed(const struct sc_bitcask *store)
+{
+    return store->writer.committed;
+}
+
+sc_bitcask_position sc_bitcask_appended(const struct sc_bitcask *store)
+{
+    return store->writer.appended;
+}
+
+bool sc_bitcask_commit_wanted(const struct sc_bitcask *store)
+{
+    return sc_writer_wanted(&store->writer);
+}
+
+bool sc_bitcask_commit_needs_sync(const struct sc_bitcask *store)
+{
+    return sc_writer_needs_sync(&store->writer);
+}
+
+struct sc_bitcask_commit *sc_bitcask_commit_begin(struct sc_bitcask *store, bool sync)
+{
+    return sc_writer_begin(&store->writer, sync);
+}
+
+void sc_bitcask_commit_run(struct sc_bitcask_commit *commit)
+{
+    sc_writer_run(commit);
+}
+
+enum sc_status sc_bitcask_commit_end(struct sc_bitcask *store, struct sc_bitcask_commit *commit)
+{
+    (void)commit; /* the store has one at most */
+    return sc_writer_end(&store->writer);
+}
+
+enum sc_status sc_bitcask_commit(struct sc_bitcask *store, bool sync)
+{
+    struct sc_bitcask_commit *commit = sc_writer_begin(&store->writer, sync);
+    if (commit == NULL) {
+        return store->writer.failed[0] == '\0' ? SC_OK : SC_IO;
+    }
+    sc_writer_run(commit);
+    return sc_writer_end(&store->writer);
+}
+
+const char *sc_bitcask_failed(const struct sc_bitcask *store)
+{
+    return store->writer.failed[0] == '\0' ? NULL : store->writer.failed;
+}
+
+/* ---- Figures ---- */
+
+void sc_bitcask_stats(const struct sc_bitcask *store, struct sc_bitcask_stats *stats)
+{
+    *stats = (struct sc_bitcask_stats){
+        .keys = sc_keydir_count(store->keydir),
+        .keydir_bytes = sc_keydir_memory(store->keydir),
+        .files = store->segment_count,
+        .puts = store->puts,
+        .gets = store->gets,
+        .dels = store->dels,
+        .hits = store->hits,
+        .misses = store->misses,
+        .commits = store->writer.commits,
+        .syncs = store->writer.syncs,
+        .bytes_written = store->writer.bytes_written,
+        .damaged_records = store->damaged_records,
+        .expired = store->expired,
+        .open_us = store->open_us,
+    };
+    for (size_t i = 0; i < store->segment_count; i++) {
+        const struct sc_segment *segment = store->segments[i];
+        stats->file_bytes += segment->size;
+        stats->live_bytes += segment->live_bytes;
+        stats->tombstones += segment->tombstones;
+        uint64_t used = segment->live_bytes + SC_SEGMENT_HEADER_SIZE;
+        stats->dead_bytes += segment->size > used ? segment->size - used : 0;
+    }
+}

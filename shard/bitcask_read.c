@@ -1,0 +1,288 @@
+#include "shard/bitcask_impl.h"
+
+#include "common/log.h"
+#include "shard/io.h"
+#include "shard/record.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#define READ_WHOLE_MAX ((size_t)32 << 10) /* larger records are read without moving the value */
+#define DAMAGE_LOGGED_MAX 100 /* so that a client which asks again and again fills no disk */
+
+void sc_bitcask_find(const struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
+                     struct sc_bitcask_found *found)
+{
+    found->present = false;
+    found->expired = false;
+    if (!sc_keydir_find(store->keydir, key, hash, &found->entry)) {
+        found->position = store->deleted[sc_slot_of_hash(hash)];
+        return;
+    }
+    const struct sc_location at = found->entry.location;
+    found->position = sc_writer_position(sc_bitcask_segment(store, at), at.offset, at.size);
+    found->expired =
+        found->entry.expires_ms != 0 && found->entry.expires_ms <= sc_clock_now_ms(&store->clock);
+    found->present = !found->expired;
+}
+
+/* ---- Records ---- */
+
+static enum sc_status corrupt(struct sc_bitcask *store, const struct sc_segment *segment,
+                              struct sc_location at, char *why)
+{
+    char name[SC_FILES_NAME_SIZE];
+    char text[SC_WHY_SIZE];
+    sc_files_data_name(name, segment->number);
+    sc_fail(text, SC_CORRUPT, "the record at offset %" PRIu64 " of %s in %s is damaged", at.offset,
+            name, store->files.path);
+    if (++store->damaged_records <= DAMAGE_LOGGED_MAX) {
+        sc_log_error("%s", text);
+    }
+    return sc_fail(why, SC_CORRUPT, "%s", text);
+}
+
+static enum sc_status unreadable(const struct sc_bitcask *store, const struct sc_segment *segment,
+                                 char *why)
+{
+    char name[SC_FILES_NAME_SIZE];
+    int error = errno;
+    sc_files_data_name(name, segment->number);
+    errno = error;
+    return sc_files_fail(&store->files, "read", name, why);
+}
+
+/* Where a record's bytes are while they are in memory. SC_IO: they never reached the disk. */
+static enum sc_status in_memory(const struct sc_bitcask *store, const struct sc_segment *segment,
+                                struct sc_location at, const uint8_t **bytes, char *why)
+{
+    uint64_t position = sc_writer_position(segment, at.offset, at.size);
+    if (sc_bitcask_lost(store, position)) {
+        return sc_fail(why, SC_IO, "the last write to this key was not stored: %s",
+                       store->writer.failed);
+    }
+    *bytes = sc_writer_find(&store->writer, position, at.size);
+    return SC_OK;
+}
+
+/* Whether the bytes are header and key of the record that the keydir means. */
+static bool is_record(const uint8_t *bytes, const struct sc_segment *segment,
+                      const struct sc_keydir_entry *entry, struct sc_record *record)
+{
+    struct sc_record_extent extent;
+    return sc_record_extent(bytes, &extent) && extent.size == entry->location.size &&
+           extent.key_size == entry->key.size &&
+           sc_record_decode(bytes, &extent, segment->salt ^ entry->location.offset, record) &&
+           record->kind == SC_RECORD_PUT && sc_slice_equal(record->key, entry->key);
+}
+
+enum sc_status sc_bitcask_read_meta(struct sc_bitcask *store, const struct sc_keydir_entry *entry,
+                                    uint64_t *version, uint64_t *value_size, char *why)
+{
+    const struct sc_location at = entry->location;
+    const struct sc_segment *segment = sc_bitcask_segment(store, at);
+    const uint8_t *bytes = NULL;
+    enum sc_status status = in_memory(store, segment, at, &bytes, why);
+    if (status != SC_OK) {
+        return status;
+    }
+    if (bytes == NULL) {
+        size_t size = SC_RECORD_HEADER_SIZE + entry->key.size;
+        sc_buf_reset(&store->scratch, READ_WHOLE_MAX);
+        uint8_t *to = sc_buf_reserve(&store->scratch, size);
+        ssize_t got = sc_io_read(segment->fd, to, size, at.offset);
+        if (got < 0) {
+            return unreadable(store, segment, why);
+        }
+        if ((size_t)got < size) {
+            return corrupt(store, segment, at, why);
+        }
+        bytes = to;
+    }
+    struct sc_record record;
+    if (!is_record(bytes, segment, entry, &record)) {
+        return corrupt(store, segment, at, why);
+    }
+    *version = record.version;
+    *value_size = record.value.size;
+    return SC_OK;
+}
+
+/* Reads into two places, one after the other. False: the file could not be read, or has not so many
+ * bytes (then errno is 0). */
+static bool read_exactly(const struct sc_segment *segment, uint64_t offset, uint8_t *head,
+                         size_t head_size, uint8_t *rest, size_t rest_size)
+{
+    ssize_t got = sc_io_read2(segment->fd, head, head_size, rest, rest_size, offset);
+    if (got >= 0 && (size_t)got < head_size + rest_size) {
+        errno = 0;
+        return false;
+    }
+    return got >= 0;
+}
+
+static enum sc_status read_failed(struct sc_bitcask *store, const struct sc_segment *segment,
+                                  struct sc_location at, char *why)
+{
+    return errno == 0 ? corrupt(store, segment, at, why) : unreadable(store, segment, why);
+}
+
+enum sc_status sc_bitcask_read_value(struct sc_bitcask *store, const struct sc_keydir_entry *entry,
+                                     struct sc_buf *value, char *why)
+{
+    const struct sc_location at = entry->location;
+    const struct sc_segment *segment = sc_bitcask_segment(store, at);
+    const size_t head_size = SC_RECORD_HEADER_SIZE + entry->key.size;
+    struct sc_record record;
+    const uint8_t *bytes = NULL;
+    enum sc_status status = in_memory(store, segment, at, &bytes, why);
+    if (status != SC_OK) {
+        return status;
+    }
+    if (bytes != NULL) {
+        bool whole = is_record(bytes, segment, entry, &record);
+        assert(whole);
+        sc_buf_append_slice(value, record.value);
+        return SC_OK;
+    }
+    if (at.size < head_size) {
+        return corrupt(store, segment, at, why);
+    }
+    uint8_t *to = sc_buf_reserve(value, at.size);
+    uint8_t *head = to;
+    bool small = at.size <= READ_WHOLE_MAX;
+    if (!small) {
+        sc_buf_reset(&store->scratch, READ_WHOLE_MAX);
+        head = sc_buf_reserve(&store->scratch, head_size);
+    }
+    if (!(small ? read_exactly(segment, at.offset, to, at.size, NULL, 0)
+                : read_exactly(segment, at.offset, head, head_size, to, at.size - head_size))) {
+        return read_failed(store, segment, at, why);
+    }
+    if (!is_record(head, segment, entry, &record)) {
+        return corrupt(store, segment, at, why);
+    }
+    record.value.data = small ? to + head_size : to;
+    if (!sc_record_value_ok(head, record.value)) {
+        return corrupt(store, segment, at, why);
+    }
+    if (small) {
+        memmove(to, record.value.data, record.value.size);
+    }
+    value->size += record.value.size;
+    return SC_OK;
+}
+
+/* ---- Operations ---- */
+
+enum sc_status sc_bitcask_get(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
+                              struct sc_buf *value, sc_bitcask_position *position, char *why)
+{
+    struct sc_bitcask_found found;
+    sc_bitcask_find(store, key, hash, &found);
+    *position = found.position;
+    store->gets++;
+    if (!found.present) {
+        store->misses++;
+        return sc_fail(why, SC_NOTFOUND, "no such key");
+    }
+    store->hits++;
+    return sc_bitcask_read_value(store, &found.entry, value, why);
+}
+
+enum sc_status sc_bitcask_exists(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
+                                 sc_bitcask_position *position)
+{
+    struct sc_bitcask_found found;
+    sc_bitcask_find(store, key, hash, &found);
+    *position = found.position;
+    return found.present ? SC_OK : SC_NOTFOUND;
+}
+
+enum sc_status sc_bitcask_meta(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
+                               struct sc_bitcask_meta *meta, sc_bitcask_position *position,
+                               char *why)
+{
+    struct sc_bitcask_found found;
+    sc_bitcask_find(store, key, hash, &found);
+    *position = found.position;
+    if (!found.present) {
+        return sc_fail(why, SC_NOTFOUND, "no such key");
+    }
+    *meta = (struct sc_bitcask_meta){.has_ttl = found.entry.expires_ms != 0};
+    if (meta->has_ttl) {
+        uint64_t now_ms = sc_clock_now_ms(&store->clock);
+        meta->ttl_ms = found.entry.expires_ms > now_ms ? found.entry.expires_ms - now_ms : 1;
+    }
+    return sc_bitcask_read_meta(store, &found.entry, &meta->version, &meta->size, why);
+}
+
+void sc_bitcask_forget(void *arg, struct sc_location location)
+{
+    struct sc_bitcask *store = arg;
+    sc_segment_dead(sc_bitcask_segment(store, location), location.size);
+}
+
+uint64_t sc_bitcask_expire(struct sc_bitcask *store, uint32_t first, uint32_t last)
+{
+    uint64_t now_ms = sc_clock_now_ms(&store->clock);
+    uint64_t swept = 0;
+    for (uint32_t slot = first; slot <= last; slot++) {
+        uint64_t count =
+            sc_keydir_sweep_slot(store->keydir, slot, now_ms, sc_bitcask_forget, store);
+        if (count > 0) {
+            /* What was absent as expired is absent for another reason now; an answer still depends
+             * on the records that expired. */
+            store->deleted[slot] = store->writer.appended;
+        }
+        swept += count;
+    }
+    store->expired += swept;
+    return swept;
+}
+
+uint64_t sc_bitcask_sweep(struct sc_bitcask *store, uint32_t slots)
+{
+    uint64_t swept = 0;
+    for (uint32_t i = 0; i < slots && i < SC_SLOT_COUNT; i++) {
+        swept += sc_bitcask_expire(store, store->sweep_slot, store->sweep_slot);
+        store->sweep_slot = (store->sweep_slot + 1) % SC_SLOT_COUNT;
+    }
+    return swept;
+}
+
+bool sc_bitcask_run(const uint8_t *owned, uint32_t from, uint32_t last, uint32_t *run_first,
+                    uint32_t *run_last)
+{
+    while (from <= last && !sc_bitcask_bit(owned, from)) {
+        from++;
+    }
+    if (from > last) {
+        return false;
+    }
+    *run_first = from;
+    while (from < last && sc_bitcask_bit(owned, from + 1)) {
+        from++;
+    }
+    *run_last = from;
+    return true;
+}
+
+uint64_t sc_bitcask_count(struct sc_bitcask *store, const uint8_t *owned,
+                          sc_bitcask_position *position)
+{
+    const uint32_t end = SC_SLOT_COUNT - 1;
+    uint64_t count = 0;
+    *position = store->writer.appended;
+    uint32_t first;
+    uint32_t last;
+    for (uint32_t from = 0; sc_bitcask_run(owned, from, end, &first, &last); from = last + 1) {
+        sc_bitcask_expire(store, first, last);
+        for (uint32_t slot = first; slot <= last; slot++) {
+            count += sc_keydir_slot_count(store->keydir, slot);
+        }
+    }
+    return count;
+}

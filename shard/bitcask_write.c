@@ -1,0 +1,282 @@
+#include "shard/bitcask_impl.h"
+
+#include "common/mp.h"
+#include "shard/record.h"
+
+#include <inttypes.h>
+
+/* Refuses what cannot be written at all, before anything is looked up. */
+static enum sc_status may_write(const struct sc_bitcask *store, char *why)
+{
+    if (store->options.read_only) {
+        return sc_fail(why, SC_DENIED, "the store is opened for reading only");
+    }
+    if (store->writer.failed[0] != '\0') {
+        return sc_fail(why, SC_IO, "the store takes no writes: %s", store->writer.failed);
+    }
+    return SC_OK;
+}
+
+/* Whether a condition on the version holds. */
+static enum sc_status check_version(struct sc_bitcask *store, const struct sc_bitcask_found *found,
+                                    const uint64_t *if_version, char *why)
+{
+    if (if_version == NULL) {
+        return SC_OK;
+    }
+    if (!found->present) {
+        return *if_version == 0 ? SC_OK : sc_fail(why, SC_MISMATCH, "there is no such key");
+    }
+    uint64_t version;
+    uint64_t size;
+    enum sc_status status = sc_bitcask_read_meta(store, &found->entry, &version, &size, why);
+    if (status != SC_OK) {
+        return status;
+    }
+    return version == *if_version
+               ? SC_OK
+               : sc_fail(why, SC_MISMATCH, "the key has version %" PRIu64, version);
+}
+
+/* Appends a put and points the keydir at it. */
+static enum sc_status append_put(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
+                                 struct sc_slice value, uint64_t expires_ms, const bool *sync,
+                                 uint64_t *version, sc_bitcask_position *position, char *why)
+{
+    uint64_t size = sc_record_size(key.size, value.size);
+    if (value.size > store->options.value_max || size >= SC_RECORD_SIZE_MAX) {
+        return sc_fail(why, SC_TOOLARGE, "the value has %zu bytes, %" PRIu32 " are allowed",
+                       value.size, store->options.value_max);
+    }
+    enum sc_status status = sc_writer_room(&store->writer, size, false, why);
+    if (status != SC_OK) {
+        return status;
+    }
+    struct sc_record record = {
+        .version = sc_clock_tick(&store->clock),
+        .expires_ms = expires_ms,
+        .kind = SC_RECORD_PUT,
+        .key = key,
+        .value = value,
+    };
+    struct sc_location at = sc_writer_append(&store->writer, &record, sync);
+    struct sc_location old;
+    if (sc_keydir_set(store->keydir, key, hash, at, expires_ms, &old)) {
+        sc_bitcask_forget(store, old);
+    }
+    sc_segment_live(sc_bitcask_segment(store, at), at.size);
+    store->puts++;
+    *version = record.version;
+    *position = store->writer.appended;
+    return SC_OK;
+}
+
+static uint64_t expiry(const struct sc_bitcask *store, const uint64_t *ttl_ms)
+{
+    return ttl_ms == NULL ? 0 : sc_clock_now_ms(&store->clock) + *ttl_ms;
+}
+
+enum sc_status sc_bitcask_put(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
+                              struct sc_slice value, const struct sc_bitcask_write *options,
+                              uint64_t *version, sc_bitcask_position *position, char *why)
+{
+    *position = 0;
+    enum sc_status status = may_write(store, why);
+    if (status != SC_OK) {
+        return status;
+    }
+    if (options->if_version != NULL) {
+        struct sc_bitcask_found found;
+        sc_bitcask_find(store, key, hash, &found);
+        *position = found.position;
+        status = check_version(store, &found, options->if_version, why);
+        if (status != SC_OK) {
+            return status;
+        }
+    }
+    return append_put(store, key, hash, value, expiry(store, options->ttl_ms), options->sync,
+                      version, position, why);
+}
+
+enum sc_status sc_bitcask_del(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
+                              const struct sc_bitcask_write *options, bool *existed,
+                              sc_bitcask_position *position, char *why)
+{
+    *position = 0;
+    enum sc_status status = may_write(store, why);
+    if (status != SC_OK) {
+        return status;
+    }
+    struct sc_bitcask_found found;
+    sc_bitcask_find(store, key, hash, &found);
+    *position = found.position;
+    status = check_version(store, &found, options->if_version, why);
+    if (status != SC_OK) {
+        return status;
+    }
+    if (!found.present) {
+        *existed = false;
+        return SC_OK;
+    }
+    status = sc_writer_room(&store->writer, sc_record_size(key.size, 0), true, why);
+    if (status != SC_OK) {
+        return status;
+    }
+    struct sc_record record = {
+        .version = sc_clock_tick(&store->clock),
+        .kind = SC_RECORD_TOMBSTONE,
+        .key = key,
+    };
+    struct sc_location at = sc_writer_append(&store->writer, &record, options->sync);
+    sc_bitcask_segment(store, at)->tombstones++;
+    sc_bitcask_forget(store, found.entry.location);
+    (void)sc_keydir_remove(store->keydir, key, hash, NULL);
+    store->deleted[sc_slot_of_hash(hash)] = store->writer.appended;
+    store->dels++;
+    *existed = true;
+    *position = store->writer.appended;
+    return SC_OK;
+}
+
+enum sc_status sc_bitcask_touch(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
+                                const uint64_t *ttl_ms, uint64_t *version,
+                                sc_bitcask_position *position, char *why)
+{
+    *position = 0;
+    enum sc_status status = may_write(store, why);
+    if (status != SC_OK) {
+        return status;
+    }
+    struct sc_bitcask_found found;
+    sc_bitcask_find(store, key, hash, &found);
+    *position = found.position;
+    if (!found.present) {
+        return sc_fail(why, SC_NOTFOUND, "no such key");
+    }
+    struct sc_buf value = {0};
+    status = sc_bitcask_read_value(store, &found.entry, &value, why);
+    if (status == SC_OK) {
+        status = append_put(store, key, hash, sc_buf_slice(&value), expiry(store, ttl_ms), NULL,
+                            version, position, why);
+    }
+    sc_buf_fini(&value);
+    return status;
+}
+
+/* ---- incr ---- */
+
+/* Reads the integer that is stored. */
+static enum sc_status read_int(struct sc_bitcask *store, const struct sc_keydir_entry *entry,
+                               int64_t *number, char *why)
+{
+    struct sc_buf value = {0};
+    enum sc_status status = sc_bitcask_read_value(store, entry, &value, why);
+    if (status == SC_OK) {
+        struct sc_mp mp = sc_mp(sc_buf_slice(&value));
+        if (!sc_mp_int(&mp, number) || !sc_mp_done(&mp)) {
+            status = sc_fail(why, SC_WRONGTYPE, "the value is no integer of 64 bits");
+        }
+    }
+    sc_buf_fini(&value);
+    return status;
+}
+
+enum sc_status sc_bitcask_incr(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
+                               int64_t delta, int64_t *result, sc_bitcask_position *position,
+                               char *why)
+{
+    *position = 0;
+    enum sc_status status = may_write(store, why);
+    if (status != SC_OK) {
+        return status;
+    }
+    struct sc_bitcask_found found;
+    sc_bitcask_find(store, key, hash, &found);
+    *position = found.position;
+    int64_t number = 0;
+    if (found.present) {
+        status = read_int(store, &found.entry, &number, why);
+        if (status != SC_OK) {
+            return status;
+        }
+    }
+    int64_t sum;
+    if (__builtin_add_overflow(number, delta, &sum)) {
+        return sc_fail(why, SC_WRONGTYPE, "%" PRId64 " and %" PRId64 " do not add up in 64 bits",
+                       number, delta);
+    }
+    struct sc_buf value = {0};
+    uint64_t version;
+    sc_mp_put_int(&value, sum);
+    status = append_put(store, key, hash, sc_buf_slice(&value),
+                        found.present ? found.entry.expires_ms : 0, NULL, &version, position, why);
+    sc_buf_fini(&value);
+    if (status == SC_OK) {
+        *result = sum;
+    }
+    return status;
+}
+
+/* ---- clear ---- */
+
+/* Keys in a run of slots. */
+static uint64_t keys_in(const struct sc_bitcask *store, uint32_t first, uint32_t last)
+{
+    uint64_t count = 0;
+    for (uint32_t slot = first; slot <= last; slot++) {
+        count += sc_keydir_slot_count(store->keydir, slot);
+    }
+    return count;
+}
+
+static void clear_run(struct sc_bitcask *store, uint32_t first, uint32_t last)
+{
+    uint8_t key[SC_RECORD_CLEAR_KEY_SIZE];
+    sc_record_clear_key(key, first, last);
+    struct sc_record record = {
+        .version = sc_clock_tick(&store->clock),
+        .kind = SC_RECORD_CLEAR,
+        .key = {key, sizeof key},
+    };
+    struct sc_location at = sc_writer_append(&store->writer, &record, NULL);
+    sc_bitcask_segment(store, at)->tombstones++;
+    for (uint32_t slot = first; slot <= last; slot++) {
+        sc_keydir_drop_slot(store->keydir, slot, sc_bitcask_forget, store);
+        store->deleted[slot] = store->writer.appended;
+    }
+}
+
+enum sc_status sc_bitcask_clear(struct sc_bitcask *store, const uint8_t *owned, uint64_t *removed,
+                                sc_bitcask_position *position, char *why)
+{
+    const uint32_t end = SC_SLOT_COUNT - 1;
+    uint32_t first;
+    uint32_t last;
+    uint64_t runs = 0;
+    uint64_t keys = 0;
+    *position = store->writer.appended;
+    enum sc_status status = may_write(store, why);
+    if (status != SC_OK) {
+        return status;
+    }
+    for (uint32_t from = 0; sc_bitcask_run(owned, from, end, &first, &last); from = last + 1) {
+        sc_bitcask_expire(store, first, last);
+        uint64_t count = keys_in(store, first, last);
+        keys += count;
+        runs += count > 0 ? 1 : 0;
+    }
+    /* Room for all of it first, so that it is done as a whole or not at all. */
+    uint64_t size = runs * sc_record_size(SC_RECORD_CLEAR_KEY_SIZE, 0);
+    status = runs > 0 ? sc_writer_room(&store->writer, size, true, why) : SC_OK;
+    if (status != SC_OK) {
+        return status;
+    }
+    for (uint32_t from = 0; sc_bitcask_run(owned, from, end, &first, &last); from = last + 1) {
+        if (keys_in(store, first, last) > 0) {
+            clear_run(store, first, last);
+        }
+    }
+    *removed = keys;
+    *position = store->writer.appended;
+    return SC_OK;
+}

@@ -1,0 +1,126 @@
+/*
+ * Writer: the end of the log. It takes records into a write buffer, brings them to the data files
+ * by group commit, and starts a new file when one is full.
+ *
+ *   append -> [ pending buffer ] --begin--> [ commit's buffer ] --run--> files --end--> committed
+ *
+ * Positions count the bytes of all records that this process has appended, from 1. The buffers hold
+ * the log without a gap: the commit's from its start, the pending one from where that ends, so a
+ * record that is not in its file yet is found in memory by its position. Pieces tell which part of
+ * a buffer belongs at which place of which file: one piece, unless a new file was begun in between.
+ *
+ * A commit writes and syncs file after file in the order of the log. It syncs when a write that it
+ * carries demands it, or when it was asked to; then everything written before is synced too. So
+ * after a commit all that was written meets what was demanded of it, and one position, `committed`,
+ * is enough to tell what may be acknowledged.
+ *
+ * Single-threaded but for sc_writer_run, which works on the commit alone: buffers, descriptors and
+ * the manifest, which has a lock of its own.
+ */
+#ifndef SC_SHARD_WRITER_H
+#define SC_SHARD_WRITER_H
+
+#include "shard/durable.h"
+#include "shard/keydir.h"
+#include "shard/manifest.h"
+#include "shard/record.h"
+#include "shard/segment.h"
+
+/* A part of a buffer and the place in a file it goes to. */
+struct sc_writer_piece {
+    struct sc_segment *segment;
+    int fd;
+    uint64_t offset;
+    size_t size;
+    uint64_t seal_size; /* the file is full with this size: give back space behind it; 0: not */
+};
+
+struct sc_writer_pieces {
+    struct sc_writer_piece *items;
+    size_t count, capacity;
+};
+
+struct sc_bitcask_commit {
+    const struct sc_files *files; /* kept */
+    struct sc_manifest *manifest; /* kept */
+    const struct sc_durable *durable; /* kept */
+    bool under_way;
+    struct sc_buf buffer;
+    uint64_t start, end; /* positions */
+    struct sc_writer_pieces pieces;
+    bool sync;
+    struct sc_writer_pieces unsynced; /* written by earlier commits, to be synced with this one */
+    struct sc_durable_mark synced, written; /* once this commit has succeeded */
+    bool prepare; /* create the next file as well */
+    struct sc_segment_owner owner;
+
+    /* results of run */
+    enum sc_status status;
+    char why[SC_WHY_SIZE];
+    struct sc_segment *prepared; /* NULL: there is none */
+    char prepare_why[SC_WHY_SIZE]; /* if so, why */
+    bool mark_failed;
+};
+
+/* Readable: active, next, committed, appended, failed, commits, syncs, bytes_written. */
+struct sc_writer {
+    const struct sc_files *files; /* kept */
+    struct sc_manifest *manifest; /* kept */
+    struct sc_durable durable;
+    uint64_t file_size_max;
+    bool sync_always; /* every write demands a sync unless it says otherwise */
+    /* Enters a new file into the store's table and gives it its index; false: the table is full. */
+    bool (*enlist)(void *arg, struct sc_segment *segment);
+    void *enlist_arg;
+
+    struct sc_segment *active; /* takes records; NULL: none yet */
+    struct sc_segment *next; /* empty, made ahead; or NULL */
+    struct sc_buf buffer; /* pending records */
+    uint64_t start; /* position of its first byte */
+    struct sc_writer_pieces pieces;
+    uint64_t appended;
+    uint64_t committed;
+    uint64_t demand; /* the highest position that demands a sync */
+    struct sc_writer_pieces unsynced;
+    struct sc_durable_mark synced, written;
+    struct sc_bitcask_commit commit;
+    bool mark_warned, prepare_warned;
+    char failed[SC_WHY_SIZE]; /* "" or why nothing can be written any more */
+    uint64_t commits, syncs, bytes_written;
+};
+
+/* Starts with no file. The store sets what else it needs: active, next, the marks. */
+void sc_writer_init(struct sc_writer *writer, const struct sc_files *files,
+                    struct sc_manifest *manifest);
+void sc_writer_fini(struct sc_writer *writer);
+
+/* Makes room on disk for `size` bytes of records to be appended one after the other, in a new file
+ * if need be. `small`: deletions, which may use the reserve. SC_IO: there is none, or the store has
+ * failed; nothing has changed then that matters. */
+enum sc_status sc_writer_room(struct sc_writer *writer, uint64_t size, bool small, char *why);
+
+/* Appends a record for which room was made; returns where it is. `sync`: as the caller of the store
+ * asked, NULL: as the store is set. */
+struct sc_location sc_writer_append(struct sc_writer *writer, const struct sc_record *record,
+                                    const bool *sync);
+
+/* The position at which a record of this segment is committed; 0: it was before we opened it. */
+static inline uint64_t sc_writer_position(const struct sc_segment *segment, uint64_t offset,
+                                          uint64_t size)
+{
+    return offset < segment->log_offset
+               ? 0
+               : segment->log_position + (offset - segment->log_offset) + size;
+}
+
+/* The bytes of a record that ends at `position` when they are still in memory, else NULL: then they
+ * are in the file. Valid until the next append, commit_begin or commit_end. */
+const uint8_t *sc_writer_find(const struct sc_writer *writer, uint64_t position, uint64_t size);
+
+bool sc_writer_wanted(const struct sc_writer *writer);
+bool sc_writer_needs_sync(const struct sc_writer *writer);
+struct sc_bitcask_commit *sc_writer_begin(struct sc_writer *writer, bool sync);
+void sc_writer_run(struct sc_bitcask_commit *commit);
+enum sc_status sc_writer_end(struct sc_writer *writer);
+
+#endif
