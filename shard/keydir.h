@@ -1,21 +1,15 @@
 /*
  * Keydir: where the newest record of every live key is, in memory.
  *
- * One small table for each slot (common/slot.h), so that a slot can be listed, dropped or adopted
- * as a whole, and growth never moves more than the few thousand entries of one slot. Inside a slot
- * the entries stand in the order of their hash: ordered linear probing (Amble and Knuth, "Ordered
- * hash tables", 1974), keyed by the 16 hash bits behind the slot's 14. That order is the order of
- * scans.
- *
- * An entry is a location (8 bytes), an offset of its key in the slot's key arena (4 bytes) and the
- * 16 hash bits, kept in three parallel arrays of one allocation. The arena holds, for each key, a
- * head that tells its length and whether an expiry follows, the expiry if there is one, and the
- * key. Arena space of removed keys is reclaimed by compacting the slot's arena when a quarter is
- * dead.
+ * One small sorted table for each slot (shard/table.h), so that a slot can be listed, dropped or
+ * adopted as a whole, growth never moves more than the entries of one slot, and the order of the
+ * entries, which is that of scans, does not depend on the past. A key costs 14 bytes for its
+ * location, its place in the slot's arena and 16 bits of its hash, 1 byte of head beside the key in
+ * the arena, and the spare room of the table, whose memory has no holes (shard/blocks.h).
  *
  * Versions are not kept: they are in the records. While a store is being opened, when records come
- * in any order and the larger version wins, the keydir carries them along beside the locations, and
- * tombstones as entries of their own; sc_keydir_opened drops both.
+ * in any order and the larger version wins, the keydir carries them along, and tombstones as
+ * entries of their own; sc_keydir_opened drops both.
  *
  * Single-threaded: its owner serialises all calls.
  */
@@ -69,8 +63,11 @@ bool sc_keydir_relocate(struct sc_keydir *keydir, struct sc_slice key, uint64_t 
 bool sc_keydir_remove(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
                       struct sc_location *old);
 
-/* Hints to the processor that this hash is going to be looked up. */
+/* Hints to the processor that this hash is going to be looked up, set or offered. Two steps, so
+ * that a batch of operations overlaps all its misses: the first for all hashes of the batch, then
+ * the second for all, then the operations. */
 void sc_keydir_prefetch(const struct sc_keydir *keydir, uint64_t hash);
+void sc_keydir_prefetch_key(const struct sc_keydir *keydir, uint64_t hash);
 
 /* ---- While a store is opened ---- */
 
@@ -104,7 +101,7 @@ void sc_keydir_opened(struct sc_keydir *keydir);
 uint64_t sc_keydir_slot_count(const struct sc_keydir *keydir, uint32_t slot);
 uint64_t sc_keydir_count(const struct sc_keydir *keydir);
 
-/* Memory of the keydir in bytes, exactly as asked of the allocator, spare room included. */
+/* Memory of the keydir in bytes, exactly as asked of the system, spare room included. */
 uint64_t sc_keydir_memory(const struct sc_keydir *keydir);
 
 /* Removes all keys of a slot; calls `removed` (may be NULL) with the location of each. */
