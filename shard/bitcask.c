@@ -1,9 +1,11 @@
 #include "shard/bitcask_impl.h"
 
 #include "common/log.h"
+#include "shard/hint.h"
 #include "shard/io.h"
 #include "shard/recover.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,6 +29,71 @@ void sc_bitcask_tell(struct sc_bitcask *store, enum sc_bitcask_event_kind kind, 
         store->on_event(store->event_arg, &event);
     } else {
         sc_log_warn("%s", event.text);
+    }
+}
+
+/* ---- Hints ---- */
+
+/* The hint of a file with less than this in it would save nothing. */
+#define HINT_SIZE_MIN (UINT64_C(64) << 10)
+
+bool sc_bitcask_hint_pending(struct sc_bitcask *store, uint64_t *file_number)
+{
+    for (size_t i = 0; i < store->segment_count; i++) {
+        const struct sc_segment *segment = store->segments[i];
+        if (segment->sealed && segment->hinted != segment->size && !segment->hint_hopeless &&
+            segment->size > SC_SEGMENT_HEADER_SIZE && !store->options.read_only &&
+            sc_writer_position(segment, segment->size, 0) <= store->writer.committed) {
+            *file_number = segment->number;
+            return true;
+        }
+    }
+    return false;
+}
+
+enum sc_status sc_bitcask_hint_build(const struct sc_bitcask *store, uint64_t file_number)
+{
+    char why[SC_WHY_SIZE];
+    struct sc_manifest_file file;
+    size_t void_count;
+    bool listed = sc_manifest_find_file(store->manifest, file_number, &file);
+    assert(listed);
+    struct sc_manifest_void *voids = sc_manifest_voids(store->manifest, file_number, &void_count);
+    enum sc_status status =
+        sc_hint_build(&store->files, file_number, file.salt, voids, void_count, why);
+    free(voids);
+    if (status != SC_OK) {
+        sc_log_warn("%s", why);
+    }
+    return status;
+}
+
+void sc_bitcask_hint_built(struct sc_bitcask *store, uint64_t file_number, enum sc_status status)
+{
+    for (size_t i = 0; i < store->segment_count; i++) {
+        struct sc_segment *segment = store->segments[i];
+        if (segment->number != file_number) {
+            continue;
+        }
+        segment->hint_hopeless = status != SC_OK;
+        if (status == SC_OK) {
+            segment->hinted = segment->size;
+        }
+        if (status == SC_OK && !segment->settled) {
+            /* Building has synced it. */
+            segment->settled = true;
+            sc_manifest_settle(store->manifest, segment->number, segment->size);
+        }
+    }
+}
+
+/* So that the next opening need not read the newest file. */
+static void hint_active(const struct sc_bitcask *store)
+{
+    const struct sc_segment *active = store->writer.active;
+    if (active != NULL && !active->hint_hopeless && active->hinted != active->size &&
+        active->size >= HINT_SIZE_MIN) {
+        (void)sc_bitcask_hint_build(store, active->number); /* a hint is a convenience */
     }
 }
 
@@ -116,6 +183,7 @@ enum sc_status sc_bitcask_close(struct sc_bitcask *store)
         if (status == SC_OK) {
             trim(store->writer.active);
             trim(store->writer.next);
+            hint_active(store);
         }
     }
     store_free(store);

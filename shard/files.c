@@ -109,6 +109,11 @@ void sc_files_hint_name(char name[SC_FILES_NAME_SIZE], uint64_t number)
     (void)snprintf(name, SC_FILES_NAME_SIZE, "%010" PRIu64 HINT_ENDING, number);
 }
 
+void sc_files_temporary_name(char temporary[SC_FILES_NAME_SIZE], const char *name)
+{
+    (void)snprintf(temporary, SC_FILES_NAME_SIZE, "%s" TEMPORARY_ENDING, name);
+}
+
 static bool ends_with(const char *name, const char *ending)
 {
     size_t size = strlen(name);
@@ -173,7 +178,7 @@ enum sc_status sc_files_replace(const struct sc_files *files, const char *name, 
                                 size_t size, char *why)
 {
     char temporary[SC_FILES_NAME_SIZE];
-    (void)snprintf(temporary, sizeof temporary, "%s" TEMPORARY_ENDING, name);
+    sc_files_temporary_name(temporary, name);
     int fd = sc_io_open(files->dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC);
     if (fd < 0) {
         return sc_files_fail(files, "create", temporary, why);

@@ -45,6 +45,9 @@ void sc_files_close(struct sc_files *files);
 void sc_files_data_name(char name[SC_FILES_NAME_SIZE], uint64_t number);
 void sc_files_hint_name(char name[SC_FILES_NAME_SIZE], uint64_t number);
 
+/* The name of the file that becomes `name` when it is complete. */
+void sc_files_temporary_name(char temporary[SC_FILES_NAME_SIZE], const char *name);
+
 /* What a name in the directory is; `number` is set for data and hint files. */
 enum sc_files_kind sc_files_parse(const char *name, uint64_t *number);
 

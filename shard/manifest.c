@@ -443,6 +443,17 @@ void sc_manifest_slot(struct sc_manifest *manifest, uint32_t slot, struct sc_man
     unlock(manifest);
 }
 
+bool sc_manifest_has_fences(struct sc_manifest *manifest)
+{
+    bool any = false;
+    lock(manifest);
+    for (uint32_t s = 0; s < SC_SLOT_COUNT && !any; s++) {
+        any = manifest->slots[s].fence_file != 0;
+    }
+    unlock(manifest);
+    return any;
+}
+
 /* ---- Files ---- */
 
 size_t sc_manifest_files(struct sc_manifest *manifest)
@@ -462,21 +473,42 @@ struct sc_manifest_file sc_manifest_file(struct sc_manifest *manifest, size_t in
     return file;
 }
 
-size_t sc_manifest_voids(struct sc_manifest *manifest)
+bool sc_manifest_find_file(struct sc_manifest *manifest, uint64_t number,
+                           struct sc_manifest_file *file)
 {
+    bool found = false;
     lock(manifest);
-    size_t count = manifest->void_count;
+    for (size_t i = 0; i < manifest->file_count && !found; i++) {
+        if (manifest->files[i].number == number) {
+            *file = manifest->files[i];
+            found = true;
+        }
+    }
     unlock(manifest);
-    return count;
+    return found;
 }
 
-struct sc_manifest_void sc_manifest_void(struct sc_manifest *manifest, size_t index)
+static int compare_voids(const void *a, const void *b)
+{
+    const struct sc_manifest_void *x = a;
+    const struct sc_manifest_void *y = b;
+    return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+struct sc_manifest_void *sc_manifest_voids(struct sc_manifest *manifest, uint64_t number,
+                                           size_t *count)
 {
     lock(manifest);
-    assert(index < manifest->void_count);
-    struct sc_manifest_void stretch = manifest->voids[index];
+    struct sc_manifest_void *voids = sc_calloc(manifest->void_count + 1, sizeof *voids);
+    *count = 0;
+    for (size_t i = 0; i < manifest->void_count; i++) {
+        if (manifest->voids[i].file == number) {
+            voids[(*count)++] = manifest->voids[i];
+        }
+    }
     unlock(manifest);
-    return stretch;
+    qsort(voids, *count, sizeof *voids, compare_voids);
+    return voids;
 }
 
 uint64_t sc_manifest_next_number(struct sc_manifest *manifest)

@@ -101,11 +101,20 @@ enum sc_status sc_manifest_grant(struct sc_manifest *manifest, uint64_t term, ui
 
 void sc_manifest_slot(struct sc_manifest *manifest, uint32_t slot, struct sc_manifest_slot *state);
 
-/* How many files and voids are listed, and the one at an index. */
+/* Whether any slot has a fence. */
+bool sc_manifest_has_fences(struct sc_manifest *manifest);
+
+/* How many files are listed, and the one at an index. */
 size_t sc_manifest_files(struct sc_manifest *manifest);
 struct sc_manifest_file sc_manifest_file(struct sc_manifest *manifest, size_t index);
-size_t sc_manifest_voids(struct sc_manifest *manifest);
-struct sc_manifest_void sc_manifest_void(struct sc_manifest *manifest, size_t index);
+/* The file with this number; false when it is not listed. */
+bool sc_manifest_find_file(struct sc_manifest *manifest, uint64_t number,
+                           struct sc_manifest_file *file);
+
+/* The voids of a file in the order of their offsets, and how many there are. The caller frees the
+ * array. */
+struct sc_manifest_void *sc_manifest_voids(struct sc_manifest *manifest, uint64_t number,
+                                           size_t *count);
 
 /* A number for a new file, never given out before. */
 uint64_t sc_manifest_next_number(struct sc_manifest *manifest);

@@ -1,6 +1,7 @@
 #include "shard/recover.h"
 
 #include "shard/bitcask_impl.h"
+#include "shard/hint.h"
 #include "shard/io.h"
 #include "shard/walk.h"
 
@@ -30,6 +31,7 @@ struct loading {
     char name[SC_FILES_NAME_SIZE];
     uint64_t mark; /* what lies before it was acknowledged */
     uint64_t torn; /* start of a damaged stretch behind the mark that may be the end; 0: none */
+    bool fences; /* some slot has one */
     bool whole; /* its end is intact: it may be appended to */
     bool lossy; /* a stretch was lost: no hint, which would hide it */
     struct sc_manifest_void *voids; /* found */
@@ -82,6 +84,9 @@ static void flush_offers(struct loading *loading)
 static bool is_fenced(const struct loading *loading, uint64_t hash, uint64_t offset)
 {
     struct sc_manifest_slot slot;
+    if (!loading->fences) {
+        return false;
+    }
     sc_manifest_slot(loading->store->manifest, sc_slot_of_hash(hash), &slot);
     return slot.fence_file > loading->segment->number ||
            (slot.fence_file == loading->segment->number && slot.fence_offset >= offset);
@@ -215,14 +220,47 @@ static enum sc_status finish_end(struct loading *loading, uint64_t expected, cha
 
 /* ---- One file ---- */
 
+static void take_hint_entry(void *arg, const struct sc_hint_entry *entry)
+{
+    take_record(arg, &entry->record, entry->offset, entry->size);
+}
+
+/* Takes what the hint tells; stores where the walk has to begin. */
+static enum sc_status load_hint(struct loading *loading, uint64_t *covered, char *why)
+{
+    struct sc_bitcask *store = loading->store;
+    struct sc_segment *segment = loading->segment;
+    char what[SC_WHY_SIZE];
+    *covered = SC_SEGMENT_HEADER_SIZE;
+    enum sc_status status = sc_hint_load(&store->files, segment->number, segment->salt,
+                                         segment->size, take_hint_entry, loading, covered, what);
+    flush_offers(loading);
+    if (status == SC_OK) {
+        segment->hinted = *covered;
+        return SC_OK;
+    }
+    segment->tombstones = 0; /* the walk counts them again */
+    if (status == SC_NOTFOUND) {
+        return SC_OK;
+    }
+    char name[SC_FILES_NAME_SIZE];
+    sc_files_hint_name(name, segment->number);
+    if (status == SC_IO) {
+        return sc_fail(why, SC_IO, "%s in %s: %s", name, store->files.path, what);
+    }
+    sc_bitcask_tell(store, SC_EVENT_HINT, name, 0, 0,
+                    "%s in %s is not used: %s; its data file is read instead", name,
+                    store->files.path, what);
+    return SC_OK;
+}
+
 static enum sc_status walk_file(struct loading *loading, const struct sc_manifest_void *voids,
-                                size_t void_count, char *why)
+                                size_t void_count, uint64_t from, char *why)
 {
     struct sc_segment *segment = loading->segment;
     struct sc_walk walk;
     struct sc_walk_item item;
-    sc_walk_init(&walk, segment->fd, segment->salt, SC_SEGMENT_HEADER_SIZE, segment->size, voids,
-                 void_count);
+    sc_walk_init(&walk, segment->fd, segment->salt, from, segment->size, voids, void_count);
     while (sc_walk_next(&walk, &item)) {
         if (item.kind == SC_WALK_RECORD) {
             pass_torn(loading, item.offset);
@@ -239,30 +277,6 @@ static enum sc_status walk_file(struct loading *loading, const struct sc_manifes
     }
     sc_walk_fini(&walk);
     return status;
-}
-
-static int compare_voids(const void *a, const void *b)
-{
-    const struct sc_manifest_void *x = a;
-    const struct sc_manifest_void *y = b;
-    return x->offset < y->offset ? -1 : x->offset > y->offset;
-}
-
-/* The voids of one file in the order of their offsets; the caller frees them. */
-static struct sc_manifest_void *voids_of(struct sc_manifest *manifest, uint64_t number,
-                                         size_t *count)
-{
-    size_t all = sc_manifest_voids(manifest);
-    struct sc_manifest_void *voids = sc_calloc(all + 1, sizeof *voids);
-    *count = 0;
-    for (size_t i = 0; i < all; i++) {
-        struct sc_manifest_void next = sc_manifest_void(manifest, i);
-        if (next.file == number) {
-            voids[(*count)++] = next;
-        }
-    }
-    qsort(voids, *count, sizeof *voids, compare_voids);
-    return voids;
 }
 
 static enum sc_status check_header(struct loading *loading, char *why)
@@ -301,14 +315,20 @@ static enum sc_status load_file(struct sc_bitcask *store, const struct sc_manife
         .store = store,
         .segment = segment,
         .mark = mark_of(file, mark),
+        .fences = sc_manifest_has_fences(store->manifest),
         .whole = true,
     };
     sc_files_data_name(loading.name, segment->number);
     enum sc_status status = check_header(&loading, why);
     size_t void_count;
-    struct sc_manifest_void *voids = voids_of(store->manifest, segment->number, &void_count);
+    struct sc_manifest_void *voids =
+        sc_manifest_voids(store->manifest, segment->number, &void_count);
+    uint64_t from = segment->size;
     if (status == SC_OK && segment->size > SC_SEGMENT_HEADER_SIZE) {
-        status = walk_file(&loading, voids, void_count, why);
+        status = load_hint(&loading, &from, why);
+    }
+    if (status == SC_OK && from < segment->size) {
+        status = walk_file(&loading, voids, void_count, from, why);
     }
     if (status == SC_OK) {
         status = finish_end(&loading, loading.mark == UINT64_MAX ? 0 : loading.mark, why);
