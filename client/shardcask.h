@@ -3,10 +3,15 @@
  *
  *     struct shardcask *db;
  *     char why[SHARDCASK_WHY_SIZE];
- *     if (shardcask_open("tcp://127.0.0.1:7700", NULL, &db, why) != SHARDCASK_OK) { puts(why); ...
- * } shardcask_put_str(db, "greeting", "hello", NULL, NULL); struct shardcask_value value =
- * SHARDCASK_VALUE_INIT; if (shardcask_get(db, "greeting", 8, &value) == SHARDCASK_OK) { ...
- * shardcask_value_free(&value); } shardcask_close(db);
+ *     if (shardcask_open(NULL, NULL, &db, why) != SHARDCASK_OK) {
+ *         fprintf(stderr, "%s\n", why);
+ *         return 1;
+ *     }
+ *     struct shardcask_value value = SHARDCASK_VALUE_INIT;
+ *     shardcask_put_str(db, "greeting", "hello", NULL, NULL);
+ *     shardcask_get(db, "greeting", 8, &value);
+ *     shardcask_value_free(&value);
+ *     shardcask_close(db);
  *
  * A handle is one connection, shared by any number of threads: calls that wait at the same time
  * travel together as one message. Every function is thread-safe unless it says otherwise. Keys are
@@ -16,7 +21,15 @@
  * Functions return SHARDCASK_OK (0) or another of enum shardcask_status; shardcask_error() gives
  * the sentence that explains the last error of the calling thread. 1 to 7, 9 and 12 mean certainly
  * not applied; 8 (UNKNOWN), 10, 11 and 13 leave it open. A write is never sent twice by the
- * library.
+ * library. What a function stores, it stores on success only, unless it says otherwise.
+ *
+ * Time-outs. A call ends after the time-out of its handle at the latest, give or take a tenth of a
+ * second: as UNAVAILABLE if it was not sent by then (the connection was down), as UNKNOWN if it was
+ * sent and not answered. Reads that were on their way when a connection broke are sent again, until
+ * their time-out; writes end as UNKNOWN.
+ *
+ * Running out of memory ends the process with a message. After fork() the child must not use the
+ * parent's handles.
  */
 #ifndef SHARDCASK_H
 #define SHARDCASK_H
@@ -59,7 +72,7 @@ struct shardcask; /* a handle */
 /* All zero means the defaults. */
 struct shardcask_options {
     uint32_t connect_timeout_ms; /* shardcask_open waits so long for the server; default 5,000 */
-    uint32_t timeout_ms; /* for one call; default 15,000. A write that runs into it is UNKNOWN */
+    uint32_t timeout_ms; /* for one call; default 15,000 */
     uint32_t batch_max; /* operations joined into one message at most; default 1,024 */
     uint32_t message_max; /* bytes of a message; default 64 MiB, as the servers' */
 };
@@ -80,8 +93,10 @@ SHARDCASK_API const char *shardcask_error(void);
 SHARDCASK_API int shardcask_open(const char *url, const struct shardcask_options *options,
                                  struct shardcask **handle, char *why);
 
-/* Ends calls in flight (as UNKNOWN), closes and frees. No other thread may be inside a call with
- * this handle, callbacks included. NULL is allowed. */
+/* Ends what is outstanding, closes and frees. Operations that were submitted and have not ended end
+ * as UNKNOWN (writes that were sent) or UNAVAILABLE, and their callbacks have been called when this
+ * returns. No other thread may be inside a call with this handle, and none may begin one, but for
+ * callbacks, whose shardcask_submit fails from now on. Not from a callback. NULL is allowed. */
 SHARDCASK_API void shardcask_close(struct shardcask *handle);
 
 /* ---- Values ---- */
@@ -175,6 +190,7 @@ enum shardcask_op_kind {
     SHARDCASK_OP_META,
 };
 
+/* Set it to zero before the first use; it may be used again without. */
 struct shardcask_op {
     /* in: */
     enum shardcask_op_kind kind;
@@ -198,9 +214,10 @@ struct shardcask_op {
 /* Frees what the library put into an operation. */
 SHARDCASK_API void shardcask_op_clear(struct shardcask_op *op);
 
-/* Carries out `count` operations; two on one key take effect in their order. Returns OK when every
- * operation has its own status, or why the message as a whole failed (then every status is that).
- */
+/* Carries out `count` operations; two on one key take effect in their order. They go out in as few
+ * messages as the limits allow, one after the other. Every operation gets a status in any case. OK:
+ * each of its own; otherwise a message as a whole failed, and the operations in it have that
+ * status, which is returned. */
 SHARDCASK_API int shardcask_batch(struct shardcask *handle, struct shardcask_op *ops, size_t count);
 
 /* The same with the kind of each operation set here. */
@@ -215,12 +232,18 @@ SHARDCASK_API int shardcask_mdel(struct shardcask *handle, struct shardcask_op *
 typedef void shardcask_done(struct shardcask_op *op);
 
 /* Starts an operation; `op` and the bytes that it points to are the library's until `done` is
- * called. Returns OK, or BADREQUEST (then `done` is not called). Waits, while too much is
- * outstanding, for some of it to end; inside a callback it never waits. */
+ * called. Returns OK, or why the operation was not taken (BADREQUEST, TOOLARGE, or UNAVAILABLE when
+ * the handle is being closed): then `done` is not called. Waits, while too much is outstanding, for
+ * some of it to end; inside a callback it never waits.
+ *
+ * Operations that one thread submits take effect in the order it submitted them in, with one
+ * exception: a read to whose reply a joined message had no room is sent once more, behind what was
+ * submitted in the meantime. There is no order between them and the calls that wait. */
 SHARDCASK_API int shardcask_submit(struct shardcask *handle, struct shardcask_op *op,
                                    shardcask_done *done);
 
-/* Waits until nothing that was submitted before is outstanding. */
+/* Waits until nothing that was submitted before is outstanding, callbacks included. Not from a
+ * callback. */
 SHARDCASK_API void shardcask_drain(struct shardcask *handle);
 
 /* ---- The whole store ---- */

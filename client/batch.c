@@ -1,0 +1,71 @@
+/*
+ * Many operations in one call, sent in as few messages as limits allow.
+ */
+#include "client/error.h"
+#include "client/handle.h"
+#include "client/operation.h"
+
+/* Checks the operations; bad ones end here and are not sent. Returns how many there are to send. */
+static size_t begin(struct shardcask *handle, struct shardcask_op *ops, size_t count, bool *writes)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        char why[SC_WHY_SIZE];
+        enum sc_status status = sc_operation_check(&ops[i], handle->message_max, why);
+        sc_operation_begin(&ops[i]);
+        if (status != SC_OK) {
+            sc_operation_fail(&ops[i], status, sc_slice_str(why));
+            continue;
+        }
+        *writes = *writes || sc_operation_writes(&ops[i]);
+        left++;
+    }
+    return left;
+}
+
+/* The sentence for a message that failed as a whole is with each of its operations. */
+static int set_error(const struct shardcask_op *ops, size_t count, int status)
+{
+    const char *why = NULL;
+    for (size_t i = 0; i < count && why == NULL; i++) {
+        why = ops[i].status == status ? ops[i].why : NULL;
+    }
+    return sc_error_set(status, why);
+}
+
+int shardcask_batch(struct shardcask *handle, struct shardcask_op *ops, size_t count)
+{
+    bool writes = false;
+    struct sc_job job = {.ops = ops, .count = count};
+    job.left = begin(handle, ops, count, &writes);
+    if (job.left == 0) {
+        return SC_OK;
+    }
+    sc_handle_start(handle, writes ? SC_LANE_WRITES : SC_LANE_READS, &job);
+    sc_job_wait(&job);
+    return job.status == SC_OK ? SC_OK : set_error(ops, count, job.status);
+}
+
+static int batch_of(struct shardcask *handle, struct shardcask_op *ops, size_t count,
+                    enum shardcask_op_kind kind)
+{
+    for (size_t i = 0; i < count; i++) {
+        ops[i].kind = kind;
+    }
+    return shardcask_batch(handle, ops, count);
+}
+
+int shardcask_mget(struct shardcask *handle, struct shardcask_op *ops, size_t count)
+{
+    return batch_of(handle, ops, count, SHARDCASK_OP_GET);
+}
+
+int shardcask_mput(struct shardcask *handle, struct shardcask_op *ops, size_t count)
+{
+    return batch_of(handle, ops, count, SHARDCASK_OP_PUT);
+}
+
+int shardcask_mdel(struct shardcask *handle, struct shardcask_op *ops, size_t count)
+{
+    return batch_of(handle, ops, count, SHARDCASK_OP_DEL);
+}

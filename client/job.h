@@ -1,0 +1,56 @@
+/*
+ * A job: what one call of the library wants done. It is a list of operations, or one request as
+ * bytes (a scan's page, a count, ...), with one deadline and one who waits for its end: the calling
+ * thread, whose stack the job lies on, or the thread that calls back (client/async.h).
+ *
+ * A job belongs to its lane from sc_lane_push until its last operation has ended; the lane touches
+ * neither the job nor its operations afterwards.
+ */
+#ifndef SC_CLIENT_JOB_H
+#define SC_CLIENT_JOB_H
+
+#include "client/shardcask.h"
+#include "common/buf.h"
+
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+struct sc_async;
+
+struct sc_job {
+    /* Set by the caller, constant from then on. */
+    struct shardcask_op *ops; /* `count` of them, all checked; NULL: a request as bytes */
+    size_t count;
+    struct sc_slice request; /* the body of a request ... */
+    struct shardcask_value *reply; /* ... and where the body of its reply goes */
+    bool repeatable; /* the request may be sent again when its connection has broken */
+    uint64_t deadline_ms; /* by sc_clock_mono_ms */
+    struct sc_async *async; /* who calls back; NULL: a thread waits in sc_job_wait */
+    shardcask_done *done; /* what is called back */
+
+    /* The lane's, guarded by the hub's lock (`next` also links the stack of newcomers). */
+    struct sc_job *next;
+    size_t next_op; /* the first operation that was not yet sent */
+    size_t away; /* operations sent, or to be sent again, and not ended */
+    size_t left; /* operations that have not ended */
+
+    /* The caller's once the job has ended. */
+    int status; /* of the last message that failed as a whole; SC_OK: none did */
+    char *why; /* of a request as bytes: the sentence for that, or NULL; the caller frees it */
+
+    /* RUNNING, WAITED for (a thread sleeps on it) or ENDED. */
+    _Atomic uint32_t state;
+
+    /* Asynchronous jobs, guarded by the lock of sc_async: those not yet called back, in the order
+     * they were submitted in. */
+    TAILQ_ENTRY(sc_job) outstanding;
+    uint64_t sequence;
+};
+
+/* Says that the job has ended and wakes who waits for it: the job may be gone when this returns. */
+void sc_job_end(struct sc_job *job);
+
+/* Sleeps until the job has ended. */
+void sc_job_wait(struct sc_job *job);
+
+#endif
