@@ -444,7 +444,7 @@ static enum sc_status parse_cluster(struct sc_mp *mp, struct sc_msg_request *req
     return parse_shard_id(mp, request, why);
 }
 
-/* [[first, last]...]: slots in ascending order, not overlapping. */
+/* [[first, last, shard id, address]...]: slots in ascending order, not overlapping. */
 static bool read_ranges(struct sc_mp *mp)
 {
     uint32_t count;
@@ -453,10 +453,14 @@ static bool read_ranges(struct sc_mp *mp)
         return false;
     }
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t two;
-        uint64_t first, last;
-        if (!sc_mp_array(mp, &two) || two != 2 || !sc_mp_uint(mp, &first) ||
-            !sc_mp_uint(mp, &last) || first < next || last < first || last >= SC_SLOT_COUNT) {
+        uint32_t members;
+        uint64_t first, last, shard_id;
+        struct sc_slice url;
+        if (!sc_mp_array(mp, &members) || members != 4 || !sc_mp_uint(mp, &first) ||
+            !sc_mp_uint(mp, &last) || !sc_mp_uint(mp, &shard_id) || !sc_mp_str(mp, &url)) {
+            return false;
+        }
+        if (first < next || last < first || last >= SC_SLOT_COUNT || url.size > SC_URL_MAX) {
             return false;
         }
         next = last + 1;
@@ -474,7 +478,9 @@ static enum sc_status parse_grant(struct sc_mp *mp, struct sc_msg_request *reque
         return bad(request, why, "term and epoch must be whole numbers");
     }
     request->ranges = *mp;
-    return read_ranges(mp) ? SC_OK : bad(request, why, "the ranges must be [[first, last]...]");
+    return read_ranges(mp)
+               ? SC_OK
+               : bad(request, why, "the ranges must be [[first, last, shard id, address]...]");
 }
 
 static enum sc_status parse_rebalance(struct sc_mp *mp, uint32_t arguments,

@@ -10,7 +10,8 @@
  * Operations named x.* are spoken between our own processes only (see docs/ARCHITECTURE.md):
  *   x.hello  [] -> [0, {identity}]     who a shard is: its cluster, its id, what it keeps
  *   x.adopt  [cluster, id] -> [0]      an empty shard directory becomes shard `id` of a cluster
- *   x.grant  [cluster, id, term, epoch, ranges] -> [0]   which slots the shard serves from now on
+ *   x.grant  [cluster, id, term, epoch, ranges] -> [0]   which slots the shard serves from now on:
+ *            ranges are [[first, last, shard id, address]...] of the whole map
  *   x.join   [[request...]] -> [0, [reply...]]   a batch of unrelated single-key requests: one that
  *            does not fit into the reply, and all behind it, get [SC_MSG_AGAIN] and were not begun
  *   x.scan   [cursor, {options}, last slot] -> as scan, but up to and including `last slot`
@@ -123,7 +124,7 @@ struct sc_msg_request {
 
     struct sc_slice cluster; /* x.adopt, x.grant: 16 bytes */
     uint64_t term, epoch; /* x.grant */
-    struct sc_mp ranges; /* x.grant: a cursor at [[first, last]...] */
+    struct sc_mp ranges; /* x.grant: a cursor at [[first, last, shard id, address]...] */
 };
 
 /* Parses a request body. On failure `request->op` is SC_OP_NONE when not even the operation was

@@ -563,9 +563,11 @@ static enum sc_status parse_grant(const uint64_t (*ranges)[2], uint32_t count)
     sc_mp_put_uint(&out, 70000);
     sc_mp_put_array(&out, count);
     for (uint32_t i = 0; i < count; i++) {
-        sc_mp_put_array(&out, 2);
+        sc_mp_put_array(&out, 4);
         sc_mp_put_uint(&out, ranges[i][0]);
         sc_mp_put_uint(&out, ranges[i][1]);
+        sc_mp_put_uint(&out, 2);
+        sc_mp_put_cstr(&out, "ipc:///s");
     }
     return fixture_parse_buf(&out);
 }
