@@ -22,11 +22,36 @@ START_TEST(known_keys_fall_into_known_slots)
 }
 END_TEST
 
+START_TEST(binary_keys_are_hashed_byte_for_byte)
+{
+    static uint8_t all[256], longest[65535];
+    for (size_t i = 0; i < sizeof all; i++) {
+        all[i] = (uint8_t)i;
+    }
+    memset(longest, 'k', sizeof longest);
+    const struct {
+        struct sc_slice key;
+        uint32_t slot;
+    } vectors[] = {
+        {{"\0", 1}, 12562},
+        {{"\0\0", 2}, 3273},
+        {{"\xff\xfe\x00\x01", 4}, 9670},
+        {{"\xd0\xba\xd0\xbb\xd1\x8e\xd1\x87", 8}, 9860},
+        {{all, sizeof all}, 9474},
+        {{longest, sizeof longest}, 11964},
+    };
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
+        ck_assert_uint_eq(sc_slot_of_key(vectors[i].key), vectors[i].slot);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("slot");
     TCase *tcase = tcase_create("slot");
     tcase_add_test(tcase, known_keys_fall_into_known_slots);
+    tcase_add_test(tcase, binary_keys_are_hashed_byte_for_byte);
     suite_add_tcase(suite, tcase);
     return sc_check_main(suite);
 }
