@@ -283,7 +283,7 @@ void sc_coordinator_log_shards(struct sc_coordinator *coordinator)
     sc_sp_hub_lock(coordinator->hub);
     for (size_t i = 0; i < coordinator->fleet.backend_count; i++) {
         if (!sc_backend_up(coordinator->fleet.backends[i])) {
-            sc_log_info("waiting for %s", sc_backend_why(coordinator->fleet.backends[i]));
+            sc_log_info("waiting: %s", sc_backend_why(coordinator->fleet.backends[i]));
         }
     }
     sc_sp_hub_unlock(coordinator->hub);
