@@ -1,5 +1,6 @@
 #include "coordinator/backend.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/msg.h"
 #include "coordinator/gather.h"
@@ -15,6 +16,7 @@
 #define QUEUE_ITEMS_MAX (4u << 20)
 #define FLIGHT_BYTES_KEEP (256u << 10) /* memory that an idle flight or lane keeps */
 #define HELLO_TIMEOUT_MS 5000u
+#define REFUSAL_RETRY_MS 2000u /* a refused shard is asked again: its trouble may pass */
 
 /* A request that waits or is in flight: its bytes in the buffer beside it, and who asked. */
 struct item {
@@ -68,6 +70,7 @@ struct sc_backend {
     char why[SC_WHY_SIZE]; /* room for sc_backend_why */
     struct step step;
     bool step_busy;
+    uint64_t retry_at_ms; /* when REFUSED */
     bool grant_again; /* the map changed while a grant was on its way */
     bool closing;
     struct lane lanes[SC_BACKEND_LANES];
@@ -309,6 +312,18 @@ static bool is_moved(struct sc_slice reply)
     return reply.size > 2 && ((const uint8_t *)reply.data)[1] == SC_MOVED;
 }
 
+/* The shard refused the message as a whole, because it is shutting down for one: nothing was begun.
+ */
+static void refuse_flight(struct flight *flight, const struct sc_msg_reply *reply)
+{
+    char why[SC_WHY_SIZE];
+    size_t length = reply->why.size < 255 ? reply->why.size : 255;
+    enum sc_status status =
+        reply->status == SC_MOVED ? SC_UNAVAILABLE : (enum sc_status)reply->status;
+    sc_why(why, "%.*s", (int)length, length > 0 ? (const char *)reply->why.data : "");
+    fail_run(flight->backend, &flight->run, status, why);
+}
+
 /* Takes a reply to x.join apart and answers whoever asked. False when the reply makes no sense: the
  * requests that were not answered are then left in the flight. */
 static bool deliver(struct flight *flight, struct sc_slice body)
@@ -316,8 +331,14 @@ static bool deliver(struct flight *flight, struct sc_slice body)
     struct sc_backend *backend = flight->backend;
     struct sc_msg_reply reply;
     uint32_t count = 0;
-    if (!sc_msg_parse_reply(body, &reply) || reply.status != SC_OK ||
-        !sc_mp_array(&reply.result, &count) || count != run_count(&flight->run)) {
+    if (!sc_msg_parse_reply(body, &reply)) {
+        return false;
+    }
+    if (reply.status != SC_OK) {
+        refuse_flight(flight, &reply);
+        return true;
+    }
+    if (!sc_mp_array(&reply.result, &count) || count != run_count(&flight->run)) {
         return false;
     }
     for (; count > 0; count--) {
@@ -411,6 +432,7 @@ static void refuse(struct sc_backend *backend, const char *why)
                      why);
     }
     backend->state = REFUSED;
+    backend->retry_at_ms = sc_clock_mono_ms() + REFUSAL_RETRY_MS;
     sc_why(backend->refusal, "%s", why);
 }
 
@@ -423,11 +445,12 @@ static void send_step(struct sc_backend *backend, enum state state, struct sc_sl
     sc_sp_send_end(backend->link);
 }
 
-static void send_hello(struct sc_backend *backend)
+/* `state`: HELLO, or REFUSED when a refused shard is asked once more. */
+static void send_hello(struct sc_backend *backend, enum state state)
 {
     struct sc_buf request = {0};
     sc_msg_put_op(&request, SC_OP_X_HELLO, 0);
-    send_step(backend, HELLO, sc_buf_slice(&request));
+    send_step(backend, state, sc_buf_slice(&request));
     sc_buf_fini(&request);
 }
 
@@ -585,7 +608,7 @@ static void on_step(struct sc_backend_call *call, enum sc_status status, struct 
         sc_why(why, "it says: %.*s", (int)(reply.why.size < 255 ? reply.why.size : 255),
                (const char *)reply.why.data);
         refuse(backend, why);
-    } else if (backend->state == HELLO) {
+    } else if (backend->state == HELLO || backend->state == REFUSED) {
         if (parse_identity(&reply.result, &identity)) {
             judge_identity(backend, &identity);
         } else {
@@ -598,13 +621,22 @@ static void on_step(struct sc_backend_call *call, enum sc_status status, struct 
     }
 }
 
+void sc_backend_tick(struct sc_backend *backend)
+{
+    if (backend->state == REFUSED && !backend->step_busy &&
+        sc_clock_mono_ms() >= backend->retry_at_ms) {
+        backend->retry_at_ms = UINT64_MAX; /* until the answer */
+        send_hello(backend, REFUSED);
+    }
+}
+
 /* ---- The link ---- */
 
 static void on_state(void *arg, enum sc_sp_link_state state, const char *why)
 {
     struct sc_backend *backend = arg;
     if (state == SC_SP_UP) {
-        send_hello(backend);
+        send_hello(backend, HELLO);
         return;
     }
     bool was_up = backend->state == UP;

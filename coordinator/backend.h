@@ -67,6 +67,9 @@ void sc_backend_adopted(struct sc_backend *backend);
 /* Sends the map to the shard, which serves its slots from then on (or hears of a new epoch). */
 void sc_backend_grant(struct sc_backend *backend);
 
+/* From the hub's tick: asks a shard that was refused again, now and then. */
+void sc_backend_tick(struct sc_backend *backend);
+
 /* Puts a single-key request into a lane: the caller appends the encoded request to the buffer that
  * is returned and calls sc_backend_submit_end. NULL: the backend is down or its queue is full, and
  * the target has been answered. */

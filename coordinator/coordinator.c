@@ -224,6 +224,12 @@ static void on_drained(void *arg)
     sc_fleet_flush(&coordinator->fleet);
 }
 
+static void on_tick(void *arg)
+{
+    struct sc_coordinator *coordinator = arg;
+    sc_fleet_tick(&coordinator->fleet);
+}
+
 /* ---- Opening and closing ---- */
 
 enum sc_status sc_coordinator_open(const struct sc_coordinator_options *options,
@@ -235,6 +241,7 @@ enum sc_status sc_coordinator_open(const struct sc_coordinator_options *options,
     coordinator->started_ms = sc_clock_mono_ms();
     struct sc_sp_hub_options hub = {.message_max = options->message_max + MESSAGE_SLACK,
                                     .on_drained = on_drained,
+                                    .on_tick = on_tick,
                                     .arg = coordinator};
     enum sc_status status = sc_sp_hub_open(&hub, &coordinator->hub, why);
     if (status == SC_OK) {

@@ -134,6 +134,13 @@ void sc_fleet_flush(struct sc_fleet *fleet)
     }
 }
 
+void sc_fleet_tick(struct sc_fleet *fleet)
+{
+    for (size_t i = 0; i < fleet->backend_count; i++) {
+        sc_backend_tick(fleet->backends[i]);
+    }
+}
+
 struct sc_backend *sc_fleet_first_down(const struct sc_fleet *fleet)
 {
     for (size_t i = 0; i < fleet->backend_count; i++) {

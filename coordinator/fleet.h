@@ -44,6 +44,9 @@ void sc_fleet_close(struct sc_fleet *fleet);
 /* Sends what waits in all backends. Lock held. */
 void sc_fleet_flush(struct sc_fleet *fleet);
 
+/* From the hub's tick. Lock held. */
+void sc_fleet_tick(struct sc_fleet *fleet);
+
 /* The first backend that is not up; NULL when all are. Lock held. */
 struct sc_backend *sc_fleet_first_down(const struct sc_fleet *fleet);
 

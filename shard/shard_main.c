@@ -155,6 +155,18 @@ static enum sc_status serve(const struct flags *flags, struct sc_bitcask *store,
     return status;
 }
 
+/* A shard that knows its id says it in every line. */
+static void name_log(const struct sc_bitcask *store, int level)
+{
+    struct sc_bitcask_identity identity;
+    char name[32];
+    sc_bitcask_identity(store, &identity);
+    if (identity.adopted) {
+        (void)snprintf(name, sizeof name, "shard-%" PRIu32, identity.shard_id);
+        sc_log_init(name, (enum sc_log_level)level);
+    }
+}
+
 static enum sc_status run(const struct flags *flags, char *why)
 {
     enum sc_status status = SC_OK;
@@ -174,6 +186,7 @@ static enum sc_status run(const struct flags *flags, char *why)
     if (status != SC_OK) {
         return status;
     }
+    name_log(store, flags->log_level);
     status = serve(flags, store, why);
     enum sc_status closed = sc_bitcask_close(store);
     if (status == SC_OK && closed != SC_OK) {
