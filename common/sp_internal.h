@@ -114,6 +114,7 @@ struct sc_sp_listener {
     LIST_ENTRY(sc_sp_listener) all;
     bool stopped;
     bool accepting;
+    bool failing; /* the last accept failed, which has been logged */
     uint64_t retry_ms; /* when to accept again after a failure; 0: no pause */
     struct sc_sp_listener_counts counts; /* without bytes_in and bytes_out */
     struct sc_sp_traffic traffic;

@@ -138,10 +138,15 @@ static void accept_done(void *arg)
     listener->accepting = false;
     int error = nng_aio_result(listener->accept_aio);
     if (error == 0) {
+        listener->failing = false;
         take_connection(listener, nng_aio_get_output(listener->accept_aio, 0));
     } else if (!listener->stopped) {
         /* Most likely out of descriptors: some may be free in a moment. */
-        sc_log_warn("cannot accept a connection on %s: %s", listener->url, nng_strerror(error));
+        if (!listener->failing) {
+            sc_log_warn("cannot accept connections on %s for now: %s", listener->url,
+                        nng_strerror(error));
+        }
+        listener->failing = true;
         listener->retry_ms = sc_clock_mono_ms() + SC_SP_ACCEPT_PAUSE_MS;
         sc_sp_hub_wake_at(hub, listener->retry_ms);
     }
