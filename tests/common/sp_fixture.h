@@ -51,7 +51,7 @@ static inline void nap(void)
 /* ---- A temporary directory for ipc sockets ---- */
 
 static char directory[64];
-static char ipc_url[128];
+static char ipc_url[100];
 
 static inline void make_directory(void)
 {
@@ -84,7 +84,7 @@ struct server {
     char url[300];
     bool keep; /* keep requests instead of echoing them */
     struct sc_sp_origin kept[4096];
-    uint8_t kept_first[4096]; /* first byte of each body */
+    uint8_t kept_last[4096]; /* fourth byte of each body, the last of its tag */
     size_t kept_count;
     size_t requests, drained, ticks;
 };
@@ -96,7 +96,8 @@ static inline void server_request(void *arg, const struct sc_sp_origin *origin,
     server->requests++;
     if (server->keep) {
         ck_assert_uint_lt(server->kept_count, 4096);
-        server->kept_first[server->kept_count] = body.size > 0 ? *(const uint8_t *)body.data : 0;
+        server->kept_last[server->kept_count] =
+            body.size >= 4 ? ((const uint8_t *)body.data)[3] : 0;
         server->kept[server->kept_count++] = *origin;
     } else {
         sc_sp_reply(origin, body);
@@ -240,22 +241,26 @@ static inline void client_wait_up(struct client *client)
 
 /* ---- A raw socket ---- */
 
-static inline int raw_connect(const char *url)
+static inline void raw_connect_with(int fd, const char *url)
 {
     if (strncmp(url, "ipc://", 6) == 0) {
         struct sockaddr_un to = {.sun_family = AF_UNIX};
         snprintf(to.sun_path, sizeof to.sun_path, "%s", url + 6);
-        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        ck_assert_int_ge(fd, 0);
         ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
-        return fd;
+        return;
     }
     struct sockaddr_in to = {.sin_family = AF_INET,
                              .sin_port = htons((uint16_t)atoi(strrchr(url, ':') + 1)),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+}
+
+static inline int raw_connect(const char *url)
+{
+    bool ipc = strncmp(url, "ipc://", 6) == 0;
+    int fd = socket(ipc ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(fd, 0);
+    raw_connect_with(fd, url);
     return fd;
 }
 
