@@ -15,7 +15,7 @@ static void clean(void)
 
 static void create(size_t count)
 {
-    static char names[SC_CLUSTER_SHARDS_MAX][32];
+    static char names[SC_CLUSTER_SHARDS_MAX][40];
     const char *urls[SC_CLUSTER_SHARDS_MAX];
     for (size_t i = 0; i < count; i++) {
         snprintf(names[i], sizeof names[i], "ipc:///shard-%zu", i + 1);
