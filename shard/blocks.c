@@ -8,9 +8,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define CHUNK_SIZE (64u << 10) /* of classes with blocks up to an eighth of it */
-#define CHUNK_SIZE_MAX (CHUNK_SIZE << 5)
-#define SPARE_MAX 8u
+#define CHUNK_SIZE \
+    (64u << 10) /* of classes with blocks up to an eighth of it; doubles from there */
+
+/* Empty chunks may take so many bytes, or so small a part of all memory, before they go back to the
+ * system: tables that grow together leave chunks of one class as fast as they fill others. */
+#define SPARE_MIN (UINT64_C(512) << 10)
+#define SPARE_PART 64u
 
 /* In front of every block: where its owner keeps the pointer to it. */
 struct header {
@@ -42,26 +46,34 @@ static void unmap(struct sc_blocks *blocks, void *memory, size_t size)
     blocks->memory -= size;
 }
 
-static struct sc_blocks_chunk *chunk_alloc(struct sc_blocks *blocks, size_t size)
+static struct sc_blocks_chunk *chunk_alloc(struct sc_blocks *blocks, uint32_t scale)
 {
-    struct sc_blocks_chunk *chunk = blocks->spare;
-    if (size != CHUNK_SIZE || chunk == NULL) {
-        return map(blocks, size);
+    struct sc_blocks_chunk *chunk = blocks->spare[scale];
+    if (chunk == NULL) {
+        return map(blocks, CHUNK_SIZE << scale);
     }
-    blocks->spare = chunk->before;
-    blocks->spare_count--;
+    blocks->spare[scale] = chunk->before;
+    blocks->spare_size -= CHUNK_SIZE << scale;
     return chunk;
 }
 
-static void chunk_free(struct sc_blocks *blocks, struct sc_blocks_chunk *chunk, size_t size)
+/* Unmaps spare chunks, the largest first, until at most `most` bytes of them are left. */
+static void trim_spare(struct sc_blocks *blocks, uint64_t most)
 {
-    if (size != CHUNK_SIZE || blocks->spare_count == SPARE_MAX) {
-        unmap(blocks, chunk, size);
-        return;
+    for (uint32_t scale = SC_BLOCKS_SCALES; scale-- > 0;) {
+        while (blocks->spare_size > most && blocks->spare[scale] != NULL) {
+            unmap(blocks, chunk_alloc(blocks, scale), CHUNK_SIZE << scale);
+        }
     }
-    chunk->before = blocks->spare;
-    blocks->spare = chunk;
-    blocks->spare_count++;
+}
+
+static void chunk_free(struct sc_blocks *blocks, struct sc_blocks_chunk *chunk, uint32_t scale)
+{
+    uint64_t most = blocks->memory / SPARE_PART;
+    chunk->before = blocks->spare[scale];
+    blocks->spare[scale] = chunk;
+    blocks->spare_size += CHUNK_SIZE << scale;
+    trim_spare(blocks, most < SPARE_MIN ? SPARE_MIN : most);
 }
 
 /* ---- Classes ---- */
@@ -69,31 +81,20 @@ static void chunk_free(struct sc_blocks *blocks, struct sc_blocks_chunk *chunk, 
 void sc_blocks_init(struct sc_blocks *blocks)
 {
     *blocks = (struct sc_blocks){0};
-    struct sc_blocks_class *class = blocks->classes;
-    uint32_t chunk_size = CHUNK_SIZE;
-    for (uint32_t scale = 32; chunk_size <= CHUNK_SIZE_MAX;) {
-        for (uint32_t eighths = 15; eighths >= 8; eighths--, class ++) {
-            uint32_t room = chunk_size - (uint32_t)sizeof(struct sc_blocks_chunk);
-            class->chunk_size = chunk_size;
-            class->size = room / (eighths * scale) / 8 * 8;
-            class->chunk_blocks = room / class->size;
-        }
-        if (scale > 1) {
-            scale /= 2;
-        } else {
-            chunk_size *= 2;
-        }
+    for (uint32_t i = 0; i < SC_BLOCKS_CLASSES; i++) {
+        struct sc_blocks_class *class = &blocks->classes[i];
+        uint32_t doubling = i / 8;
+        uint32_t blocks_about = (15 - i % 8) << (doubling < 5 ? 5 - doubling : 0);
+        class->scale = doubling < 5 ? 0 : doubling - 5;
+        uint32_t room = (CHUNK_SIZE << class->scale) - (uint32_t)sizeof(struct sc_blocks_chunk);
+        class->size = room / blocks_about / 8 * 8;
+        class->chunk_blocks = room / class->size;
     }
-    assert(class == blocks->classes + SC_BLOCKS_CLASSES);
 }
 
 void sc_blocks_fini(struct sc_blocks *blocks)
 {
-    while (blocks->spare != NULL) {
-        struct sc_blocks_chunk *chunk = blocks->spare;
-        blocks->spare = chunk->before;
-        unmap(blocks, chunk, CHUNK_SIZE);
-    }
+    trim_spare(blocks, 0);
     assert(blocks->memory == 0);
 }
 
@@ -144,7 +145,7 @@ void *sc_blocks_alloc(struct sc_blocks *blocks, size_t size, uint8_t **owner)
         struct sc_blocks_class *class = &blocks->classes[index];
         assert(class->size == size);
         if (class->last == NULL || class->last_used == class->chunk_blocks) {
-            struct sc_blocks_chunk *chunk = chunk_alloc(blocks, class->chunk_size);
+            struct sc_blocks_chunk *chunk = chunk_alloc(blocks, class->scale);
             chunk->before = class->last;
             class->last = chunk;
             class->last_used = 0;
@@ -174,6 +175,6 @@ void sc_blocks_free(struct sc_blocks *blocks, void *block, size_t size)
         struct sc_blocks_chunk *chunk = class->last;
         class->last = chunk->before;
         class->last_used = class->last != NULL ? class->chunk_blocks : 0;
-        chunk_free(blocks, chunk, class->chunk_size);
+        chunk_free(blocks, chunk, class->scale);
     }
 }

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define SC_BLOCKS_SCALES 6u
 #define SC_BLOCKS_CLASSES 88u
 
 struct sc_blocks_chunk;
@@ -23,15 +24,15 @@ struct sc_blocks_chunk;
 struct sc_blocks_class {
     uint32_t size; /* of a block, its header included */
     uint32_t chunk_blocks; /* blocks in a chunk */
-    uint32_t chunk_size;
+    uint32_t scale; /* of its chunks: their size doubles with each */
     uint32_t last_used; /* blocks in use of the last chunk; not 0 if there is a chunk */
     struct sc_blocks_chunk *last; /* the others are full, each points to the one before it */
 };
 
 struct sc_blocks {
     struct sc_blocks_class classes[SC_BLOCKS_CLASSES];
-    struct sc_blocks_chunk *spare; /* empty chunks of the smallest size, kept for the next use */
-    uint32_t spare_count;
+    struct sc_blocks_chunk *spare[SC_BLOCKS_SCALES]; /* empty chunks, kept for the next use */
+    uint64_t spare_size; /* their bytes */
     uint64_t memory; /* bytes mapped; readable */
 };
 

@@ -27,8 +27,10 @@ struct place {
 /* One place in GAPS + 1 stays empty: with fewer a new key moves more of the others. */
 #define GAPS 16u
 
-/* A rebuilt table has room for at least one key in SPARE more. */
+/* A rebuilt table has room for at least one key in SPARE more; while a store is opened, when keys
+ * come by the million, for one in SPARE_OPENING. */
 #define SPARE 16u
+#define SPARE_OPENING 3u
 
 /* A key's entry in the arena, taken apart. */
 struct entry {
@@ -315,7 +317,10 @@ void sc_table_prefetch_key(const struct sc_table *table, uint64_t hash)
         uint32_t key = places_of(table)[place].key;
         unit = key == KEY_NONE ? unit : key;
     } else {
-        __builtin_prefetch(places_of(table) + place);
+        const char *line = (const char *)(places_of(table) + place); /* these will be shifted */
+        __builtin_prefetch(line, 1);
+        __builtin_prefetch(line - 64, 1);
+        __builtin_prefetch(line + 64, 1);
     }
     __builtin_prefetch(arena_of(table) + ((size_t)unit << table->unit_shift));
 }
@@ -333,11 +338,11 @@ static uint32_t count_for(uint32_t capacity)
     return capacity - (capacity + GAPS) / (GAPS + 1);
 }
 
-/* A key at place `at` that is so many places from where it should be, or from the next empty place,
- * says that hashes are not spread evenly. */
-static bool is_far(const struct sc_table *table, uint32_t distance)
+/* How far a key may be from where its hash says, or from the next empty place, before the empty
+ * places are spread evenly: between 11 and 23 times the root of the capacity. */
+static uint32_t reach(const struct sc_table *table)
 {
-    return (uint64_t)distance * distance > 256 * (uint64_t)table->capacity;
+    return 16u << ((31 - (uint32_t)__builtin_clz(table->capacity)) / 2);
 }
 
 /* Spreads the keys of `from` over the places of `to`: each as near behind its home as can be, or,
@@ -346,26 +351,34 @@ static bool copy_places(struct sc_table *to, const struct sc_table *from, bool e
 {
     struct place *places = places_of(to);
     uint16_t *tags = tags_of(to);
+    const struct place *old_places = places_of(from);
+    const uint16_t *old_tags = tags_of(from);
+    /* Home is the number of a key, or its tag, times this, in units of 2^-32. */
+    uint64_t factor = ((uint64_t)to->capacity << 32) / (evenly ? from->count : 1u << 16);
+    uint32_t far = reach(to);
     uint32_t next = 0; /* the first place not yet written */
+    uint32_t last = to->capacity - from->count; /* the last place for this key: others follow */
     uint32_t copied = 0;
     uint16_t tag = 0;
-    for (uint32_t i = sc_table_next(from, 0); i < from->capacity; i = sc_table_next(from, i + 1)) {
-        uint16_t key_tag = tags_of(from)[i];
-        uint32_t home = evenly ? (uint32_t)((uint64_t)copied * to->capacity / from->count)
-                               : home_of(key_tag, to->capacity);
-        uint32_t last = to->capacity - (from->count - copied++);
+    for (uint32_t i = 0; i < from->capacity; i++) {
+        if (old_places[i].key == KEY_NONE) {
+            continue;
+        }
+        uint32_t home = (uint32_t)((evenly ? copied : old_tags[i]) * factor >> 32);
         uint32_t place = home < next ? next : home;
         place = place > last ? last : place;
-        if (!evenly && is_far(to, place > home ? place - home : home - place)) {
+        if (place - home + far > 2 * far && !evenly) {
             return false;
         }
         for (; next < place; next++) {
             places[next].key = KEY_NONE;
             tags[next] = tag;
         }
-        tag = key_tag;
-        places[next] = places_of(from)[i];
+        tag = old_tags[i];
+        places[next] = old_places[i];
         tags[next++] = tag;
+        copied++;
+        last++;
     }
     for (; next < to->capacity; next++) {
         places[next].key = KEY_NONE;
@@ -402,7 +415,7 @@ static bool divide(struct sc_table *table, const struct sc_blocks *blocks, uint6
 {
     need += count * ((UINT64_C(1) << table->unit_shift) - 1);
     uint64_t least = PLACE_SIZE * capacity_for(count) + need;
-    *size = sc_blocks_fit(blocks, least + least / SPARE);
+    *size = sc_blocks_fit(blocks, least + least / (table->versions ? SPARE_OPENING : SPARE));
     uint64_t capacity = capacity_for(*size * count / least);
     uint64_t most = (*size - need) / PLACE_SIZE;
     capacity = capacity > most ? most : capacity;
@@ -491,7 +504,8 @@ static bool open_place(struct sc_table *table, uint32_t *at)
     uint16_t *tags = tags_of(table);
     uint32_t left = *at;
     uint32_t right = *at;
-    while (!is_far(table, right - *at)) {
+    uint32_t far = *at + reach(table);
+    while (right <= far) {
         if (right < table->capacity && places[right].key == KEY_NONE) {
             memmove(&places[*at + 1], &places[*at], (right - *at) * sizeof *places);
             memmove(&tags[*at + 1], &tags[*at], (right - *at) * sizeof *tags);
