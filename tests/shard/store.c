@@ -1,13 +1,21 @@
 #include "tests/shard/store.h"
 
+#include "common/bytes.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 void temporary_dir(char dir[256])
 {
+    /* In memory if that can be had: these tests open and close stores by the thousand, and what they
+     * are about does not depend on how long an fsync takes. */
     const char *base = getenv("TMPDIR");
-    (void)snprintf(dir, 256, "%s/sc-test-XXXXXX", base != NULL ? base : "/tmp");
+    if (base == NULL) {
+        base = access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
+    }
+    (void)snprintf(dir, 256, "%s/sc-test-XXXXXX", base);
     ck_assert_ptr_nonnull(mkdtemp(dir));
 }
 
@@ -256,4 +264,25 @@ void dir_remove(const char *dir)
 {
     for_each_file(dir, remove_file, NULL);
     (void)rmdir(dir);
+}
+
+void quiet(void)
+{
+    int fd = open("/dev/null", O_WRONLY);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(dup2(fd, STDERR_FILENO), STDERR_FILENO);
+    (void)close(fd);
+}
+
+void forget_boot(const char *dir, uint64_t lag)
+{
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/DURABLE", dir);
+    struct sc_buf mark = file_read(path);
+    ck_assert_uint_eq(mark.size, 72);
+    mark.data[48] ^= 0xff;
+    sc_le64_put(mark.data + 24, sc_le64_get(mark.data + 24) - lag);
+    sc_le64_put(mark.data + 64, XXH3_64bits(mark.data, 64));
+    file_write(path, mark.data, mark.size);
+    sc_buf_fini(&mark);
 }

@@ -58,4 +58,11 @@ void dir_copy(const char *from, const char *to); /* `to` is made */
 void dir_remove(const char *dir);
 void temporary_dir(char dir[256]);
 
+/* Sends the log of this process nowhere: for tests that damage things on purpose. */
+void quiet(void);
+
+/* Makes the durable mark look as if another boot had written it, as after a power failure; with
+ * `lag` bytes less synced than it says. */
+void forget_boot(const char *dir, uint64_t lag);
+
 #endif
