@@ -1,6 +1,6 @@
 #include "common/sp.h"
 
-#include <assert.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
@@ -8,54 +8,160 @@
 #include "common/clock.h"
 #include "common/sp_internal.h"
 
-/* ---- The lock and the work that is done when it is left ---- */
+/*
+ * ---- Events, and the work that is done before the lock is let go ----
+ *
+ * nng completes operations on several threads. Whichever comes while nobody is draining becomes the
+ * one that drains: it takes the lock and handles its own event and all that others post meanwhile,
+ * who go back to nng at once instead of waiting for the lock. So what arrives together is handled
+ * together: all events, then on_drained, then one send for each connection, then the next receives.
+ */
 
-void sc_sp_hub_enter(struct sc_sp_hub *hub)
+#define EVENTS_MAX 64 /* handled before on_drained and the sends have their turn */
+
+/* The value of `posted` while nobody is draining. */
+static struct sc_sp_event idle_mark;
+
+void sc_sp_event_init(struct sc_sp_event *event, struct sc_sp_hub *hub, void (*run)(void *arg),
+                      void *arg)
 {
-    pthread_mutex_lock(&hub->lock);
+    *event = (struct sc_sp_event){.hub = hub, .run = run, .arg = arg};
 }
 
-/* Ends when nothing is left to do: what the callbacks called here bring about is done, too. */
-static void settle(struct sc_sp_hub *hub)
+void sc_sp_event_queue(struct sc_sp_event *event)
 {
-    for (;;) {
-        struct sc_sp_link *link = STAILQ_FIRST(&hub->link_work);
-        if (link != NULL) {
-            STAILQ_REMOVE_HEAD(&hub->link_work, work);
-            sc_sp_link_work(link);
-            continue;
-        }
-        if (hub->stirred) {
-            hub->stirred = false;
-            if (hub->options.on_drained != NULL) {
-                hub->options.on_drained(hub->options.arg);
-            }
-            continue;
-        }
-        struct sc_sp_conn *conn = STAILQ_FIRST(&hub->work);
-        if (conn == NULL) {
-            return;
-        }
-        STAILQ_REMOVE_HEAD(&hub->work, work);
-        sc_sp_conn_work(conn);
+    struct sc_sp_hub *hub = event->hub;
+    event->next = NULL;
+    *hub->queue_end = event;
+    hub->queue_end = &event->next;
+}
+
+/* Moves what has been posted to the queue, in the order in which it was. */
+static void take_posted(struct sc_sp_hub *hub)
+{
+    struct sc_sp_event *newest = atomic_exchange(&hub->posted, NULL);
+    struct sc_sp_event *oldest = NULL;
+    while (newest != NULL) {
+        struct sc_sp_event *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest != NULL) {
+        struct sc_sp_event *next = oldest->next;
+        sc_sp_event_queue(oldest);
+        oldest = next;
     }
 }
 
-void sc_sp_hub_leave(struct sc_sp_hub *hub)
+static void run_events(struct sc_sp_hub *hub)
 {
-    settle(hub);
-    pthread_mutex_unlock(&hub->lock);
+    for (int i = 0; i < EVENTS_MAX && hub->queue != NULL; i++) {
+        struct sc_sp_event *event = hub->queue;
+        hub->queue = event->next;
+        if (hub->queue == NULL) {
+            hub->queue_end = &hub->queue;
+        }
+        event->run(event->arg); /* may free the event */
+    }
+}
+
+static bool events_wait(struct sc_sp_hub *hub)
+{
+    return hub->queue != NULL || atomic_load(&hub->posted) != NULL;
+}
+
+/* Does one piece of the work that has gathered; false when there is none. Receiving again comes
+ * last: by then the peer has often sent its next request, which saves waiting for it. */
+static bool work(struct sc_sp_hub *hub, bool draining)
+{
+    struct sc_sp_link *link = STAILQ_FIRST(&hub->link_work);
+    struct sc_sp_conn *busy = STAILQ_FIRST(&hub->work);
+    struct sc_sp_conn *ready = STAILQ_FIRST(&hub->arm);
+    if (link != NULL) {
+        STAILQ_REMOVE_HEAD(&hub->link_work, work);
+        sc_sp_link_work(link);
+    } else if (hub->stirred) {
+        hub->stirred = false;
+        if (hub->options.on_drained != NULL) {
+            hub->options.on_drained(hub->options.arg);
+        }
+    } else if (busy != NULL) {
+        STAILQ_REMOVE_HEAD(&hub->work, work);
+        sc_sp_conn_work(busy);
+    } else if (ready != NULL && !(draining && events_wait(hub))) {
+        STAILQ_REMOVE_HEAD(&hub->arm, arm);
+        sc_sp_conn_arm(ready, draining);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* Does all work, that of the callbacks called here included. */
+static void settle(struct sc_sp_hub *hub, bool draining)
+{
+    while (work(hub, draining)) {
+    }
+}
+
+/* The lock has been let go: if somebody waits for it, waits until he has got it. A mutex alone
+ * would let the draining thread have it again and again. */
+static void give_way(struct sc_sp_hub *hub)
+{
+    unsigned turns = atomic_load(&hub->turns);
+    while (atomic_load(&hub->waiting) > 0 && atomic_load(&hub->turns) == turns) {
+        sched_yield();
+    }
+}
+
+static void drain(struct sc_sp_hub *hub)
+{
+    struct sc_sp_event *none = NULL;
+    bool more;
+    do {
+        pthread_mutex_lock(&hub->lock);
+        do {
+            take_posted(hub);
+            run_events(hub);
+            settle(hub, true);
+            more = events_wait(hub);
+        } while (more && atomic_load(&hub->waiting) == 0);
+        pthread_mutex_unlock(&hub->lock);
+        if (more) {
+            give_way(hub);
+        }
+        none = NULL;
+    } while (more || !atomic_compare_exchange_strong(&hub->posted, &none, &idle_mark));
+    /* The hub may be gone now. */
+}
+
+void sc_sp_event_post(void *arg)
+{
+    struct sc_sp_event *event = arg;
+    struct sc_sp_hub *hub = event->hub;
+    struct sc_sp_event *newest = atomic_load(&hub->posted);
+    do {
+        event->next = newest == &idle_mark ? NULL : newest;
+    } while (!atomic_compare_exchange_weak(&hub->posted, &newest, event));
+    if (newest == &idle_mark) {
+        drain(hub);
+    }
 }
 
 void sc_sp_hub_lock(struct sc_sp_hub *hub)
 {
-    sc_sp_hub_enter(hub);
+    atomic_fetch_add(&hub->waiting, 1);
+    pthread_mutex_lock(&hub->lock);
+    atomic_fetch_sub(&hub->waiting, 1);
+    atomic_fetch_add(&hub->turns, 1);
 }
 
 void sc_sp_hub_unlock(struct sc_sp_hub *hub)
 {
     hub->stirred = true;
-    sc_sp_hub_leave(hub);
+    settle(hub, false);
+    pthread_mutex_unlock(&hub->lock);
 }
 
 void sc_sp_hub_ended(struct sc_sp_hub *hub)
@@ -132,7 +238,7 @@ static void *caretaker(void *arg)
     struct sc_sp_hub *hub = arg;
     uint64_t tick_ms = 0;
     uint64_t conns_ms = 0;
-    pthread_mutex_lock(&hub->lock);
+    sc_sp_hub_lock(hub);
     while (!hub->stop) {
         hub->now_ms = sc_clock_mono_ms();
         hub->wake_ms = UINT64_MAX;
@@ -148,7 +254,7 @@ static void *caretaker(void *arg)
                 hub->options.on_tick(hub->options.arg);
             }
         }
-        settle(hub);
+        settle(hub, false);
         free_ended(hub);
         sc_sp_hub_wake_at(hub, tick_ms);
         while (!hub->stop && sc_clock_mono_ms() < hub->wake_ms) {
@@ -205,6 +311,9 @@ enum sc_status sc_sp_hub_open(const struct sc_sp_hub_options *options, struct sc
     LIST_INIT(&new->links);
     LIST_INIT(&new->ended);
     STAILQ_INIT(&new->work);
+    STAILQ_INIT(&new->arm);
+    new->queue_end = &new->queue;
+    atomic_init(&new->posted, &idle_mark);
     STAILQ_INIT(&new->link_work);
     pthread_mutex_init(&new->lock, NULL);
     init_condition(&new->wake);
@@ -267,7 +376,7 @@ static void end_all(struct sc_sp_hub *hub)
     {
         sc_sp_link_close(link);
     }
-    settle(hub); /* the ends of requests may still bring replies */
+    settle(hub, false); /* the ends of requests may still bring replies */
     struct sc_sp_conn *conn = LIST_FIRST(&hub->conns);
     while (conn != NULL) {
         struct sc_sp_conn *next = LIST_NEXT(conn, all);
@@ -278,7 +387,7 @@ static void end_all(struct sc_sp_hub *hub)
         sc_sp_conn_unref(conn);
         conn = next;
     }
-    settle(hub);
+    settle(hub, false);
 }
 
 static void stop_caretaker(struct sc_sp_hub *hub)
@@ -295,9 +404,9 @@ void sc_sp_hub_close(struct sc_sp_hub *hub, uint32_t drain_ms)
     if (hub == NULL) {
         return;
     }
-    pthread_mutex_lock(&hub->lock);
+    sc_sp_hub_lock(hub);
     hub->stirred = true;
-    settle(hub);
+    settle(hub, false);
     hub->closing = true;
     stop_listeners(hub);
     struct timespec until = at_ms(sc_clock_mono_ms() + drain_ms);
@@ -310,6 +419,9 @@ void sc_sp_hub_close(struct sc_sp_hub *hub, uint32_t drain_ms)
     stop_caretaker(hub);
     free_ended(hub);
     pthread_mutex_unlock(&hub->lock);
+    while (atomic_load(&hub->posted) != &idle_mark) {
+        sched_yield(); /* a thread of nng is about to leave */
+    }
 
     struct sc_sp_listener *listener;
     while ((listener = LIST_FIRST(&hub->listeners)) != NULL) {

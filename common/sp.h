@@ -5,7 +5,8 @@
  *
  *   peer ==frames==> receive buffer --every whole frame--> on_request / on_reply
  *                                                            |
- *   peer <==one send== output buffer <-- replies/requests ---+   then on_drained, once a receive
+ *   peer <==one send== output buffer <-- replies/requests ---+   then on_drained, once for all that
+ *                                                                came together
  *
  * Wire format. Both sides first send 8 bytes: 00 'S' 'P' 00, the protocol as u16 (0x0030 REQ for a
  * client, 0x0031 REP for a server), 00 00; all integers big-endian. Then frames: on tcp and tls a
@@ -15,9 +16,10 @@
  * the replies in any order.
  *
  * Threads. Everything of a hub is guarded by its one lock. All callbacks run with the lock held, on
- * threads of nng, and must not block: no disk, no sleep, no waiting for another message. A thread
- * of the program's own enters through sc_sp_hub_lock. Output gathered while the lock was held is
- * sent when the lock is released, joined per connection: one send in flight for each. A thread of
+ * threads of nng or of the hub (on_drained also in sc_sp_hub_unlock), and must not block: no disk,
+ * no sleep, no waiting for another message. A thread of the program's own enters through
+ * sc_sp_hub_lock. Receives that complete at the same time are handled by one thread, one after the
+ * other; then their output is sent, joined per connection, one send in flight for each. A thread of
  * nng takes on the signal mask of whoever calls nng first: block what the program waits for with
  * sigwait or signalfd before the first hub is opened. After fork() a child must not use a hub.
  *
@@ -44,9 +46,9 @@ struct sc_sp_conn;
 
 struct sc_sp_hub_options {
     size_t message_max; /* bytes of a message body; a longer frame closes the connection */
-    /* Called after the messages of one receive were handed over and before output is sent, and
-     * likewise before sc_sp_hub_unlock sends: the place to send on what was gathered. NULL: none.
-     */
+    /* Called after the messages of one receive, or of several that came together, were handed over
+     * and before output is sent, and likewise before sc_sp_hub_unlock sends: the place to send on
+     * what was gathered. NULL: none. */
     void (*on_drained)(void *arg);
     /* Called about every SC_SP_TICK_MS, for time-outs. NULL: none. */
     void (*on_tick)(void *arg);

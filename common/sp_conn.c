@@ -4,17 +4,21 @@
 #include "common/clock.h"
 #include "common/sp_internal.h"
 
-static void receive_done(void *arg);
-static void send_done(void *arg);
+static void received(void *arg);
+static void sent(void *arg);
 
 /* ---- Life ---- */
 
 struct sc_sp_conn *sc_sp_conn_open(struct sc_sp_hub *hub, const struct sc_sp_conn_setup *setup)
 {
     struct sc_sp_conn *conn = sc_calloc(1, sizeof *conn);
-    if (nng_aio_alloc(&conn->receive_aio, receive_done, conn) != 0 ||
-        nng_aio_alloc(&conn->send_aio, send_done, conn) != 0) {
+    sc_sp_event_init(&conn->received, hub, received, conn);
+    sc_sp_event_init(&conn->sent, hub, sent, conn);
+    if (nng_aio_alloc(&conn->receive_aio, NULL, NULL) != 0 ||
+        nng_aio_alloc(&conn->wake_aio, sc_sp_event_post, &conn->received) != 0 ||
+        nng_aio_alloc(&conn->send_aio, sc_sp_event_post, &conn->sent) != 0) {
         nng_aio_reap(conn->receive_aio);
+        nng_aio_reap(conn->wake_aio);
         nng_stream_close(setup->stream);
         nng_stream_free(setup->stream);
         free(conn);
@@ -56,11 +60,12 @@ void sc_sp_conn_kill(struct sc_sp_conn *conn, const char *why)
 
 static void conn_free(struct sc_sp_conn *conn)
 {
-    assert(conn->dead && !conn->receiving && !conn->sending && !conn->working);
+    assert(conn->dead && !conn->receiving && !conn->sending && !conn->working && !conn->arming);
     struct sc_sp_hub *hub = conn->hub;
     LIST_REMOVE(conn, all);
     nng_stream_free(conn->stream);
     nng_aio_reap(conn->receive_aio);
+    nng_aio_reap(conn->wake_aio);
     nng_aio_reap(conn->send_aio);
     free(conn->in);
     sc_buf_fini(&conn->out);
@@ -165,12 +170,10 @@ static void send_out(struct sc_sp_conn *conn)
     }
 }
 
-/* nng: a send has ended that could not be done at once. */
-static void send_done(void *arg)
+/* Event: a send has ended that could not be done at once. */
+static void sent(void *arg)
 {
     struct sc_sp_conn *conn = arg;
-    struct sc_sp_hub *hub = conn->hub;
-    sc_sp_hub_enter(hub);
     conn->sending = false;
     int error = nng_aio_result(conn->send_aio);
     if (!conn->dead && error != 0) {
@@ -180,9 +183,8 @@ static void send_done(void *arg)
         send_wire(conn);
         sc_sp_conn_touch(conn);
     }
+    sc_sp_hub_ended(conn->hub);
     sc_sp_conn_unref(conn);
-    sc_sp_hub_ended(hub);
-    sc_sp_hub_leave(hub);
 }
 
 /* ---- Receiving ---- */
@@ -338,7 +340,16 @@ static void size_input(struct sc_sp_conn *conn)
     assert(conn->in_size < conn->in_capacity);
 }
 
-static void receive(struct sc_sp_conn *conn)
+/* True when an aio without a callback that has been submitted is done. */
+static bool aio_done(nng_aio *aio)
+{
+    return nng_aio_count(aio) > 0 || nng_aio_result(aio) != 0;
+}
+
+/* Receives with an aio that has no callback: if bytes are there already, nng has put them into it
+ * when nng_stream_recv returns, and no other thread has to be woken. If not, a second receive of
+ * nothing is submitted behind it, whose callback tells when the first is done. True: done. */
+static bool receive(struct sc_sp_conn *conn)
 {
     assert(!conn->dead && !conn->receiving);
     size_input(conn);
@@ -347,6 +358,12 @@ static void receive(struct sc_sp_conn *conn)
     conn->receiving = true;
     sc_sp_conn_ref(conn);
     nng_stream_recv(conn->stream, conn->receive_aio);
+    return aio_done(conn->receive_aio);
+}
+
+static void wake_when_received(struct sc_sp_conn *conn)
+{
+    nng_stream_recv(conn->stream, conn->wake_aio);
 }
 
 static void count_received(struct sc_sp_conn *conn, size_t received)
@@ -363,12 +380,12 @@ static void count_received(struct sc_sp_conn *conn, size_t received)
     }
 }
 
-/* nng: a receive has ended. */
-static void receive_done(void *arg)
+/* Event: a receive has ended. */
+static void received(void *arg)
 {
     struct sc_sp_conn *conn = arg;
-    struct sc_sp_hub *hub = conn->hub;
-    sc_sp_hub_enter(hub);
+    assert(aio_done(conn->receive_aio));
+    nng_aio_wait(conn->receive_aio); /* returns at once, when nng is through with it */
     conn->receiving = false;
     int error = nng_aio_result(conn->receive_aio);
     if (!conn->dead && error == 0) {
@@ -384,10 +401,14 @@ static void receive_done(void *arg)
         sc_sp_conn_kill(conn, nng_strerror(error));
     }
     sc_sp_conn_unref(conn);
-    sc_sp_hub_leave(hub);
 }
 
 /* ---- Work ---- */
+
+static bool can_receive(const struct sc_sp_conn *conn)
+{
+    return !conn->dead && !conn->unread && !conn->receiving && !over(conn) && takes_requests(conn);
+}
 
 void sc_sp_conn_work(struct sc_sp_conn *conn)
 {
@@ -397,9 +418,25 @@ void sc_sp_conn_work(struct sc_sp_conn *conn)
     if (!conn->dead && conn->unread && !over(conn) && takes_requests(conn)) {
         handle_input(conn);
         sc_sp_conn_touch(conn);
-    } else if (!conn->dead && !conn->unread && !conn->receiving && !over(conn) &&
-               takes_requests(conn)) {
-        receive(conn);
+    }
+    if (can_receive(conn) && !conn->working && !conn->arming) {
+        conn->arming = true;
+        sc_sp_conn_ref(conn);
+        STAILQ_INSERT_TAIL(&conn->hub->arm, conn, arm);
+    }
+    sc_sp_conn_unref(conn);
+}
+
+void sc_sp_conn_arm(struct sc_sp_conn *conn, bool draining)
+{
+    assert(conn->arming);
+    conn->arming = false;
+    if (can_receive(conn)) {
+        if (receive(conn) && draining) {
+            sc_sp_event_queue(&conn->received);
+        } else {
+            wake_when_received(conn);
+        }
     }
     sc_sp_conn_unref(conn);
 }
@@ -416,6 +453,7 @@ static void trim(struct sc_sp_conn *conn)
     if (conn->receiving && conn->in_capacity > SC_SP_RECEIVE_SMALL &&
         conn->in_size < conn->in_capacity / 2) {
         nng_aio_abort(conn->receive_aio, NNG_ECANCELED);
+        nng_aio_abort(conn->wake_aio, NNG_ECANCELED);
     }
 }
 

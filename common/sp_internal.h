@@ -12,7 +12,7 @@
  *  1. An operation is submitted to a stream only while its connection is not dead: nng never
  *     completes what is submitted after a close.
  *  2. A connection is freed when nobody refers to it. References: one until it is dead, one for
- *     the receive in flight, one for the send in flight, one while it stands in the work queue, and
+ *     the receive in flight, one for the send in flight, one while it stands in a work list, and
  *     one for each origin given out.
  *  3. Callbacks of the program are only called from a receive, from the caretaker or while the lock
  *     is being left, never from inside a function that the program called; except that
@@ -24,6 +24,7 @@
 
 #include <nng/nng.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/queue.h>
 
 #include "common/limits.h"
@@ -44,6 +45,15 @@
 #define SC_SP_TRIM_MS 5000u /* a connection silent for so long gives back its buffers */
 #define SC_SP_SWEEP_MS 250u /* how often connections are looked over for time-outs */
 
+/* Something that nng has finished and that waits to be handled under the hub's lock. Whoever embeds
+ * it posts it at most once at a time: with each completion of the one operation it stands for. */
+struct sc_sp_event {
+    struct sc_sp_event *next;
+    struct sc_sp_hub *hub;
+    void (*run)(void *arg); /* lock held */
+    void *arg;
+};
+
 /* What the owner of a connection, a listener or a link, does about it. Lock held. */
 struct sc_sp_owner_ops {
     void (*opened)(struct sc_sp_conn *conn); /* the handshake is done */
@@ -63,7 +73,8 @@ struct sc_sp_conn {
     struct sc_sp_hub *hub;
     const struct sc_sp_owner_ops *ops;
     nng_stream *stream;
-    nng_aio *receive_aio;
+    nng_aio *receive_aio; /* without a callback */
+    nng_aio *wake_aio; /* completes behind receive_aio, see conn_receive */
     nng_aio *send_aio;
     size_t output_max;
     bool ipc;
@@ -73,11 +84,12 @@ struct sc_sp_conn {
     void *owner; /* not used once dead */
     struct sc_sp_traffic *traffic; /* the owner's, not used once dead */
     LIST_ENTRY(sc_sp_conn) all;
-    STAILQ_ENTRY(sc_sp_conn) work;
+    STAILQ_ENTRY(sc_sp_conn) work, arm; /* in the hub's lists of these names */
+    struct sc_sp_event received, sent;
     uint64_t references;
     bool dead;
     bool open; /* handshake done */
-    bool receiving, sending, working;
+    bool receiving, sending, working, arming;
     bool unread; /* `in` may hold whole frames, left because of too much output or the end */
     uint64_t since_ms; /* beginning, then the last sign of life */
     uint64_t deadline_ms; /* for the handshake */
@@ -109,6 +121,7 @@ struct sc_sp_listener {
     bool ipc;
     nng_stream_listener *stream;
     nng_aio *accept_aio;
+    struct sc_sp_event accepted;
 
     /* Guarded by the hub's lock. */
     LIST_ENTRY(sc_sp_listener) all;
@@ -137,6 +150,7 @@ struct sc_sp_link {
     bool ipc;
     nng_stream_dialer *dialer;
     nng_aio *dial_aio;
+    struct sc_sp_event dialled;
 
     /* Guarded by the hub's lock. */
     LIST_ENTRY(sc_sp_link) all;
@@ -167,8 +181,15 @@ struct sc_sp_hub {
     struct sc_sp_hub_options options;
     pthread_t caretaker;
 
+    /* Events posted and not yet taken, the newest first: NULL if there are none, or a mark of its
+     * own while nobody is draining them. Any thread. */
+    _Atomic(struct sc_sp_event *) posted;
+    atomic_uint waiting; /* threads that want the lock */
+    atomic_uint turns; /* how often one of them got it */
+
     pthread_mutex_t lock;
     /* Guarded by it from here on. */
+    struct sc_sp_event *queue, **queue_end; /* events taken, the oldest first */
     nng_aio *now_aio; /* without a callback: for sends that are tried at once */
     pthread_cond_t wake; /* the caretaker: something is due earlier, or stop */
     pthread_cond_t quiet; /* sc_sp_hub_close: something has ended */
@@ -182,19 +203,22 @@ struct sc_sp_hub {
     struct sc_sp_listener_list listeners;
     struct sc_sp_link_list links;
     struct sc_sp_link_list ended; /* closed links that nng has let go of, to be freed */
-    struct sc_sp_work_list work; /* connections with something to send or to arm */
+    struct sc_sp_work_list work; /* connections with something to send or to handle */
+    struct sc_sp_work_list arm; /* connections that can receive again */
     struct sc_sp_link_work link_work; /* links whose connection has come up or gone */
     struct sc_buf sink; /* where replies to connections that have gone are written */
 };
 
 /* ---- sp.c ---- */
 
-/* Enters from a callback of nng. */
-void sc_sp_hub_enter(struct sc_sp_hub *hub);
+void sc_sp_event_init(struct sc_sp_event *event, struct sc_sp_hub *hub, void (*run)(void *arg),
+                      void *arg);
 
-/* Does the work that has gathered, then lets the lock go; on_drained is called first if anything
- * of the program's ran. */
-void sc_sp_hub_leave(struct sc_sp_hub *hub);
+/* The callback of every aio: its argument is an event. */
+void sc_sp_event_post(void *event);
+
+/* Has an event run by the thread that is draining at the moment. Lock held. */
+void sc_sp_event_queue(struct sc_sp_event *event);
 
 /* Makes the caretaker look at `at_ms` at the latest. */
 void sc_sp_hub_wake_at(struct sc_sp_hub *hub, uint64_t at_ms);
@@ -231,8 +255,12 @@ void sc_sp_conn_unref(struct sc_sp_conn *conn); /* may free it */
 /* Queues the connection for sc_sp_conn_work. */
 void sc_sp_conn_touch(struct sc_sp_conn *conn);
 
-/* Sends what waits, handles frames that were left, receives again: whatever is possible now. */
+/* Sends what waits and handles frames that were left. */
 void sc_sp_conn_work(struct sc_sp_conn *conn);
+
+/* Receives again. What has come already is queued as an event if this thread is draining them, else
+ * left to a thread of nng. */
+void sc_sp_conn_arm(struct sc_sp_conn *conn, bool draining);
 
 /* Time-outs and idle buffers. */
 void sc_sp_conn_sweep(struct sc_sp_conn *conn);

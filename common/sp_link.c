@@ -11,8 +11,6 @@
 #define RECONNECT_MIN_MS 20u
 #define RECONNECT_MAX_MS 1000u
 
-static void dial_done(void *arg);
-
 /* ---- Requests in flight ---- */
 
 static struct sc_sp_pending *pending_at(struct sc_sp_link *link, uint32_t id)
@@ -179,12 +177,10 @@ static void take_connection(struct sc_sp_link *link, nng_stream *stream)
     }
 }
 
-/* nng: connected, or failed to. */
-static void dial_done(void *arg)
+/* Event: connected, or failed to. */
+static void dialled(void *arg)
 {
     struct sc_sp_link *link = arg;
-    struct sc_sp_hub *hub = link->hub;
-    sc_sp_hub_enter(hub);
     link->dialling = false;
     int error = nng_aio_result(link->dial_aio);
     nng_stream *stream = error == 0 ? nng_aio_get_output(link->dial_aio, 0) : NULL;
@@ -199,7 +195,6 @@ static void dial_done(void *arg)
         link_touch(link);
     }
     end_if_closed(link);
-    sc_sp_hub_leave(hub);
 }
 
 void sc_sp_link_work(struct sc_sp_link *link)
@@ -274,10 +269,11 @@ enum sc_status sc_sp_dial(struct sc_sp_hub *hub, const struct sc_sp_link_options
     new->options.url = new->url;
     new->ipc = sc_sp_url_is_ipc(new->url);
     default_options(&new->options);
+    sc_sp_event_init(&new->dialled, hub, dialled, new);
     new->backoff_ms = new->options.reconnect_min_ms;
     int error = nng_stream_dialer_alloc(&new->dialer, new->url);
     if (error == 0) {
-        error = nng_aio_alloc(&new->dial_aio, dial_done, new);
+        error = nng_aio_alloc(&new->dial_aio, sc_sp_event_post, &new->dialled);
     }
     if (error != 0) {
         sc_sp_link_free(new);

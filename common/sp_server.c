@@ -8,8 +8,6 @@
 #include "common/log.h"
 #include "common/sp_internal.h"
 
-static void accept_done(void *arg);
-
 /* ---- Connections of a listener ---- */
 
 static void server_opened(struct sc_sp_conn *conn)
@@ -129,12 +127,11 @@ static void take_connection(struct sc_sp_listener *listener, nng_stream *stream)
     }
 }
 
-/* nng: a connection has come in, or accepting failed. */
-static void accept_done(void *arg)
+/* Event: a connection has come in, or accepting failed. */
+static void accepted(void *arg)
 {
     struct sc_sp_listener *listener = arg;
     struct sc_sp_hub *hub = listener->hub;
-    sc_sp_hub_enter(hub);
     listener->accepting = false;
     int error = nng_aio_result(listener->accept_aio);
     if (error == 0) {
@@ -152,7 +149,6 @@ static void accept_done(void *arg)
     }
     accept_next(listener);
     sc_sp_hub_ended(hub);
-    sc_sp_hub_leave(hub);
 }
 
 void sc_sp_listener_sweep(struct sc_sp_listener *listener)
@@ -214,7 +210,7 @@ static enum sc_status start_listening(struct sc_sp_listener *listener, char *why
         error = nng_stream_listener_listen(listener->stream);
     }
     if (error == 0) {
-        error = nng_aio_alloc(&listener->accept_aio, accept_done, listener);
+        error = nng_aio_alloc(&listener->accept_aio, sc_sp_event_post, &listener->accepted);
     }
     return error == 0 ? SC_OK : listen_failed(options->url, error, why);
 }
@@ -261,6 +257,7 @@ enum sc_status sc_sp_listen(struct sc_sp_hub *hub, const struct sc_sp_listener_o
     new->options = *options;
     new->ipc = sc_sp_url_is_ipc(options->url);
     default_options(&new->options);
+    sc_sp_event_init(&new->accepted, hub, accepted, new);
     status = start_listening(new, why);
     if (status != SC_OK) {
         sc_sp_listener_free(new);

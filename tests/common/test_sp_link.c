@@ -219,7 +219,7 @@ START_TEST(a_peer_that_is_no_server_is_left_and_tried_again)
     }
     int fd = impostor_serve(&impostor);
     client_wait_up(client);
-    ck_assert_int_eq(client->downs, 0);
+    ck_eventually(client->hub, client->downs == 0);
     close(fd);
     client_close(client);
     close(impostor.fd);
