@@ -18,7 +18,9 @@
 #define EXIT_USAGE 2
 #define URLS_MAX 16
 
-const char *argp_program_version = "shardcask-shard " SC_VERSION;
+/* Visible, so that it takes the place of the C library's. */
+__attribute__((visibility("default"))) const char *argp_program_version =
+    "shardcask-shard " SC_VERSION;
 
 struct flags {
     const char *dir;
