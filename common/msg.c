@@ -77,11 +77,15 @@ static enum sc_op guess_op(const char *name, size_t size)
                : name[1] == 'o' ? SC_OP_COUNT
                                 : SC_OP_CLEAR;
     case 6:
-        return name[2] == 'j' ? SC_OP_X_JOIN : name[2] == 'i' ? SC_OP_EXISTS : SC_OP_X_SCAN;
+        return name[2] == 'j'   ? SC_OP_X_JOIN
+               : name[2] == 'i' ? SC_OP_EXISTS
+               : name[2] == 'n' ? SC_OP_CONFIG
+                                : SC_OP_X_SCAN;
     case 7:
         return name[2] == 'h'   ? SC_OP_X_HELLO
                : name[2] == 'a' ? SC_OP_X_ADOPT
                : name[2] == 'g' ? SC_OP_X_GRANT
+               : name[0] == 'x' ? SC_OP_X_MERGE
                                 : SC_OP_COMPACT;
     case 9:
         return name[0] == 's' ? SC_OP_SHARD_ADD : SC_OP_REBALANCE;
@@ -512,6 +516,11 @@ static enum sc_status parse_arguments(struct sc_mp *mp, uint32_t arguments,
         return parse_url(mp, request, why);
     case SC_OP_SHARD_REMOVE:
         return parse_shard_id(mp, request, why);
+    case SC_OP_CONFIG:
+        request->config = sc_config_defaults();
+        return arguments > 0 ? sc_config_parse(mp, &request->config, why) : SC_OK;
+    case SC_OP_X_MERGE:
+        return sc_mp_bool(mp, &request->allow) ? SC_OK : bad(request, why, "allow must be a bool");
     case SC_OP_REBALANCE:
         return parse_rebalance(mp, arguments, request, why);
     case SC_OP_X_ADOPT:

@@ -14,12 +14,14 @@
  *            ranges are [[first, last, shard id, address]...] of the whole map
  *   x.join   [[request...]] -> [0, [reply...]]   a batch of unrelated single-key requests: one that
  *            does not fit into the reply, and all behind it, get [SC_MSG_AGAIN] and were not begun
+ *   x.merge  [allow] -> [0, wanted, running]   whether the shard may merge now; what it would like
  *   x.scan   [cursor, {options}, last slot] -> as scan, but up to and including `last slot`
  */
 #ifndef SC_COMMON_MSG_H
 #define SC_COMMON_MSG_H
 
 #include "common/buf.h"
+#include "common/config.h"
 #include "common/limits.h"
 #include "common/mp.h"
 #include "common/status.h"
@@ -58,11 +60,13 @@ enum {
     X(COMPACT, "compact", 0, 0, 0)                                        \
     X(SHARD_ADD, "shard.add", 1, 1, 0)                                    \
     X(SHARD_REMOVE, "shard.remove", 1, 1, 0)                              \
+    X(CONFIG, "config", 0, 1, 0)                                          \
     X(REBALANCE, "rebalance", 0, 1, 0)                                    \
     X(X_HELLO, "x.hello", 0, 0, SC_OP_INTERNAL)                           \
     X(X_ADOPT, "x.adopt", 2, 2, SC_OP_INTERNAL)                           \
     X(X_GRANT, "x.grant", 5, 5, SC_OP_INTERNAL)                           \
     X(X_JOIN, "x.join", 1, 1, SC_OP_MULTI | SC_OP_WRITE | SC_OP_INTERNAL) \
+    X(X_MERGE, "x.merge", 1, 1, SC_OP_INTERNAL)                           \
     X(X_SCAN, "x.scan", 3, 3, SC_OP_INTERNAL)
 
 /* SC_OP_NONE, behind the last: no operation of ours, and how many there are. */
@@ -118,6 +122,9 @@ struct sc_msg_request {
 
     struct sc_slice url; /* shard.add */
     uint64_t shard_id; /* shard.remove, x.adopt, x.grant */
+
+    struct sc_config config; /* config: what is to be changed */
+    bool allow; /* x.merge */
 
     bool has_pause, pause, cancel, has_rate; /* rebalance */
     uint64_t bytes_per_second;

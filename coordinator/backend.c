@@ -577,12 +577,39 @@ static void judge_identity(struct sc_backend *backend, const struct identity *id
     }
 }
 
+/* Nobody waits for the answer: a shard that does not know a setting goes on without it. */
+static void on_config(struct sc_backend_call *call, enum sc_status status, struct sc_slice reply)
+{
+    (void)status;
+    (void)reply;
+    free(call);
+}
+
+/* A shard that was restarted knows its flags only, not what was changed since. */
+static void send_config(struct sc_backend *backend)
+{
+    if (backend->shared->config->given == 0) {
+        return;
+    }
+    struct sc_backend_call *call = sc_calloc(1, sizeof *call);
+    struct sc_buf request = {0};
+    call->done = on_config;
+    sc_msg_put_op(&request, SC_OP_CONFIG, 1);
+    sc_config_put(backend->shared->config, false, &request);
+    sc_backend_call(backend, call, sc_buf_slice(&request));
+    sc_buf_fini(&request);
+}
+
 static void granted(struct sc_backend *backend)
 {
+    bool new = backend->state != UP;
     if (backend->state != UP) {
         sc_log_info("shard %" PRIu32 " at %s is up", backend->shard_id, backend->url);
     }
     backend->state = UP;
+    if (new) {
+        send_config(backend);
+    }
     if (backend->grant_again) {
         backend->grant_again = false;
         send_grant(backend, UP);

@@ -21,6 +21,7 @@
 #ifndef SC_COORDINATOR_BACKEND_H
 #define SC_COORDINATOR_BACKEND_H
 
+#include "common/config.h"
 #include "common/sp.h"
 #include "coordinator/cluster.h"
 
@@ -34,6 +35,7 @@ struct sc_backend_shared {
     const struct sc_cluster *cluster;
     uint32_t timeout_ms; /* of one message to a shard */
     size_t message_max;
+    const struct sc_config *config; /* what it gives is sent to a shard that comes up */
     /* A fresh directory has taken its id: to be put into the map log. The backend goes on when
      * sc_backend_adopted is called. */
     void (*on_adopted)(void *arg, struct sc_backend *backend);

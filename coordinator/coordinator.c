@@ -162,6 +162,18 @@ static void start_stats(struct sc_coordinator *coordinator, const struct sc_sp_o
     sc_fanout_stats(&coordinator->fleet, &own, pairs, origin);
 }
 
+/* Changes what is given, here and on every shard; answers with what is in force everywhere. */
+static void start_config(struct sc_coordinator *coordinator, const struct sc_msg_request *request,
+                         const struct sc_sp_origin *origin)
+{
+    struct sc_fleet *fleet = &coordinator->fleet;
+    struct sc_buf own = {0};
+    sc_config_apply(&fleet->config, &request->config);
+    sc_mp_put_cstr(&own, sc_config_name(SC_CONFIG_merges_at_once));
+    sc_mp_put_uint(&own, fleet->config.values[SC_CONFIG_merges_at_once]);
+    sc_fanout_config(fleet, &request->config, &own, 1, origin);
+}
+
 /* ---- Requests ---- */
 
 static void dispatch_other(struct sc_coordinator *coordinator, const struct sc_msg_request *request,
@@ -183,7 +195,11 @@ static void dispatch_other(struct sc_coordinator *coordinator, const struct sc_m
     case SC_OP_COUNT:
     case SC_OP_CLEAR:
     case SC_OP_SYNC:
+    case SC_OP_COMPACT:
         sc_fanout_start(&coordinator->fleet, request->op, origin);
+        break;
+    case SC_OP_CONFIG:
+        start_config(coordinator, request, origin);
         break;
     case SC_OP_REBALANCE:
         reply_rebalance(origin);
@@ -249,7 +265,8 @@ enum sc_status sc_coordinator_open(const struct sc_coordinator_options *options,
                                          .shard_urls = options->shard_urls,
                                          .shard_count = options->shard_count,
                                          .timeout_ms = options->timeout_ms,
-                                         .message_max = options->message_max};
+                                         .message_max = options->message_max,
+                                         .merges_at_once = options->merges_at_once};
         status = sc_fleet_open(&coordinator->fleet, coordinator->hub, &fleet, why);
     }
     if (status != SC_OK) {

@@ -27,6 +27,7 @@ struct sc_coordinator_options {
     uint32_t value_max; /* bytes of an encoded value */
     uint32_t timeout_ms; /* a shard has so long to answer a message */
     uint32_t connections_max; /* clients */
+    uint32_t merges_at_once; /* shards that may merge at the same time */
     uint32_t idle_ms; /* a client silent for so long is disconnected; 0: never */
 };
 

@@ -31,6 +31,7 @@ struct flags {
     uint64_t timeout_ms;
     uint64_t connections_max;
     uint64_t idle_ms;
+    uint64_t merges;
     uint64_t cpu;
     bool has_cpu;
     int log_level;
@@ -42,6 +43,7 @@ enum {
     FLAG_TIMEOUT,
     FLAG_MAX_CONNECTIONS,
     FLAG_IDLE,
+    FLAG_MERGES,
     FLAG_CPU,
     FLAG_LOG
 };
@@ -58,6 +60,7 @@ static const struct argp_option option_list[] = {
     {"timeout", FLAG_TIMEOUT, "MS", 0, "Time for a shard to answer a message (default 10000)", 0},
     {"max-connections", FLAG_MAX_CONNECTIONS, "N", 0, "Clients at a time (default 4096)", 0},
     {"idle", FLAG_IDLE, "MS", 0, "Disconnect clients silent for so long (default: never)", 0},
+    {"merges", FLAG_MERGES, "N", 0, "Shards that may merge at the same time (default 1)", 0},
     {"cpu", FLAG_CPU, "N", 0, "Bind the process to CPU N", 0},
     {"log", FLAG_LOG, "LEVEL", 0, "error, warn, info (the default) or debug", 0},
     {0},
@@ -100,6 +103,9 @@ static error_t parse_flag(int key, char *text, struct argp_state *state)
         break;
     case FLAG_IDLE:
         good = sc_daemon_number(text, false, 0, UINT32_MAX, &flags->idle_ms);
+        break;
+    case FLAG_MERGES:
+        good = sc_daemon_number(text, false, 1, SC_CLUSTER_SHARDS_MAX, &flags->merges);
         break;
     case FLAG_CPU:
         good = sc_daemon_number(text, false, 0, 1023, &flags->cpu);
@@ -168,6 +174,7 @@ static enum sc_status run(const struct flags *flags, char *why)
         .timeout_ms = (uint32_t)flags->timeout_ms,
         .connections_max = (uint32_t)flags->connections_max,
         .idle_ms = (uint32_t)flags->idle_ms,
+        .merges_at_once = (uint32_t)flags->merges,
     };
     struct sc_coordinator *coordinator = NULL;
     if (status == SC_OK) {
@@ -192,6 +199,7 @@ int main(int argc, char **argv)
                           .message_max = SC_MESSAGE_MAX_DEFAULT,
                           .timeout_ms = SC_REQUEST_TIMEOUT_MS_DEFAULT,
                           .connections_max = SC_CONNECTIONS_DEFAULT,
+                          .merges = 1,
                           .log_level = SC_LOG_INFO};
     argp_err_exit_status = EXIT_USAGE;
     (void)argp_parse(&argp, argc, argv, 0, NULL, &flags);

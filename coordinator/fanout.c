@@ -29,6 +29,16 @@ struct fanout {
     struct part parts[];
 };
 
+static bool gives_figures(enum sc_op op)
+{
+    return op == SC_OP_STATS || op == SC_OP_CONFIG;
+}
+
+static bool gives_number(enum sc_op op)
+{
+    return op == SC_OP_COUNT || op == SC_OP_CLEAR;
+}
+
 static void fanout_free(struct fanout *fanout)
 {
     for (size_t i = 0; i < fanout->count; i++) {
@@ -70,10 +80,10 @@ static void part_take(struct part *part, struct sc_slice body)
                   why);
         return;
     }
-    if (good && part->fanout->op == SC_OP_STATS) {
+    if (good && gives_figures(part->fanout->op)) {
         good = sc_mp_peek(&reply.result) == SC_MP_MAP && sc_mp_skip(&reply.result, &raw);
         sc_buf_append_slice(&part->figures, raw);
-    } else if (good && part->fanout->op != SC_OP_SYNC) {
+    } else if (good && gives_number(part->fanout->op)) {
         good = sc_mp_uint(&reply.result, &part->number);
     }
     if (!good) {
@@ -104,7 +114,7 @@ static void answer_numbers(const struct fanout *fanout, struct sc_buf *out)
         sc_msg_reply_status(out, SC_UNKNOWN, why);
     } else if (failed != NULL) {
         sc_msg_reply_status(out, failed->status, failed->why);
-    } else if (fanout->op == SC_OP_SYNC) {
+    } else if (!gives_number(fanout->op)) {
         sc_msg_reply_status(out, SC_OK, NULL);
     } else {
         sc_msg_reply_uint(out, sum);
@@ -118,7 +128,7 @@ static void part_done(struct fanout *fanout)
         return;
     }
     struct sc_buf *out = sc_sp_reply_begin(&fanout->origin);
-    if (fanout->op == SC_OP_STATS) {
+    if (gives_figures(fanout->op)) {
         answer_stats(fanout, out);
     } else {
         answer_numbers(fanout, out);
@@ -209,9 +219,10 @@ static void answer_stats(struct fanout *fanout, struct sc_buf *out)
     }
     sc_mp_put_array(out, 2);
     sc_mp_put_uint(out, SC_OK);
-    sc_mp_put_map(out, fanout->own_pairs + (uint32_t)TOTALS + 1);
+    size_t sums = fanout->op == SC_OP_STATS ? TOTALS : 0;
+    sc_mp_put_map(out, fanout->own_pairs + (uint32_t)sums + 1);
     sc_buf_append_slice(out, sc_buf_slice(&fanout->own));
-    for (size_t t = 0; t < TOTALS; t++) {
+    for (size_t t = 0; t < sums; t++) {
         sc_mp_put_cstr(out, total_names[t]);
         sc_mp_put_uint(out, totals[t]);
     }
@@ -224,10 +235,13 @@ static void answer_stats(struct fanout *fanout, struct sc_buf *out)
 
 /* ---- Starting ---- */
 
-static void ask_all(struct sc_fleet *fleet, struct fanout *fanout)
+static void ask_all(struct sc_fleet *fleet, struct fanout *fanout, const struct sc_config *change)
 {
     struct sc_buf request = {0};
-    sc_msg_put_op(&request, fanout->op, 0);
+    sc_msg_put_op(&request, fanout->op, change != NULL ? 1 : 0);
+    if (change != NULL) {
+        sc_config_put(change, false, &request);
+    }
     fanout->missing++; /* held until all have been asked: calls may end at once */
     for (size_t i = 0; i < fanout->count; i++) {
         struct part *part = &fanout->parts[i];
@@ -266,13 +280,13 @@ static struct fanout *fanout_alloc(const struct sc_fleet *fleet, enum sc_op op,
 void sc_fanout_start(struct sc_fleet *fleet, enum sc_op op, const struct sc_sp_origin *origin)
 {
     struct sc_backend *down = sc_fleet_first_down(fleet);
-    if (down != NULL && op != SC_OP_SYNC) {
+    if (down != NULL && gives_number(op)) {
         struct sc_buf *out = sc_sp_reply_begin(origin);
         sc_msg_reply_status(out, SC_UNAVAILABLE, sc_backend_why(down));
         sc_sp_reply_end(origin);
         return;
     }
-    ask_all(fleet, fanout_alloc(fleet, op, origin));
+    ask_all(fleet, fanout_alloc(fleet, op, origin), NULL);
 }
 
 void sc_fanout_stats(struct sc_fleet *fleet, struct sc_buf *own, uint32_t own_pairs,
@@ -282,5 +296,15 @@ void sc_fanout_stats(struct sc_fleet *fleet, struct sc_buf *own, uint32_t own_pa
     fanout->own = *own;
     *own = (struct sc_buf){0};
     fanout->own_pairs = own_pairs;
-    ask_all(fleet, fanout);
+    ask_all(fleet, fanout, NULL);
+}
+
+void sc_fanout_config(struct sc_fleet *fleet, const struct sc_config *change, struct sc_buf *own,
+                      uint32_t own_pairs, const struct sc_sp_origin *origin)
+{
+    struct fanout *fanout = fanout_alloc(fleet, SC_OP_CONFIG, origin);
+    fanout->own = *own;
+    *own = (struct sc_buf){0};
+    fanout->own_pairs = own_pairs;
+    ask_all(fleet, fanout, change->given != 0 ? change : NULL);
 }

@@ -14,12 +14,17 @@
 #include "common/msg.h"
 #include "coordinator/fleet.h"
 
-/* op: count, clear or sync. Answers `origin`, now or later. */
+/* op: count, clear, sync or compact. Answers `origin`, now or later. */
 void sc_fanout_start(struct sc_fleet *fleet, enum sc_op op, const struct sc_sp_origin *origin);
 
 /* stats. `own` holds the coordinator's own figures: `own_pairs` encoded pairs of a msgpack map, to
  * which the totals and the shards are added; it is taken over. */
 void sc_fanout_stats(struct sc_fleet *fleet, struct sc_buf *own, uint32_t own_pairs,
                      const struct sc_sp_origin *origin);
+
+/* config: tells every shard that is up what `change` gives and collects the settings of each; own
+ * as for sc_fanout_stats. */
+void sc_fanout_config(struct sc_fleet *fleet, const struct sc_config *change, struct sc_buf *own,
+                      uint32_t own_pairs, const struct sc_sp_origin *origin);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "common/log.h"
 #include "coordinator/steward.h"
+#include "coordinator/turns.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -91,6 +92,9 @@ enum sc_status sc_fleet_open(struct sc_fleet *fleet, struct sc_sp_hub *hub,
 {
     fleet->hub = hub;
     fleet->message_max = options->message_max;
+    fleet->config = sc_config_defaults();
+    fleet->config.values[SC_CONFIG_merges_at_once] = options->merges_at_once;
+    fleet->turns = sc_turns_alloc();
     enum sc_status status = open_map(fleet, options, why);
     if (status == SC_OK) {
         status = sc_steward_start(hub, fleet->log, on_logged, fleet, &fleet->steward, why);
@@ -100,6 +104,7 @@ enum sc_status sc_fleet_open(struct sc_fleet *fleet, struct sc_sp_hub *hub,
                                                    .cluster = &fleet->cluster,
                                                    .timeout_ms = options->timeout_ms,
                                                    .message_max = options->message_max,
+                                                   .config = &fleet->config,
                                                    .on_adopted = on_adopted,
                                                    .arg = fleet};
         status = open_backends(fleet, why);
@@ -121,10 +126,14 @@ void sc_fleet_close(struct sc_fleet *fleet)
         sc_sp_hub_unlock(fleet->hub);
     }
     sc_steward_stop(fleet->steward); /* after the backends, which call it */
+    sc_turns_free(fleet->turns);
     free(fleet->backends);
     sc_maplog_close(fleet->log);
     sc_cluster_fini(&fleet->cluster);
-    *fleet = (struct sc_fleet){0};
+    fleet->steward = NULL;
+    fleet->turns = NULL;
+    fleet->backends = NULL;
+    fleet->log = NULL;
 }
 
 void sc_fleet_flush(struct sc_fleet *fleet)
@@ -136,9 +145,14 @@ void sc_fleet_flush(struct sc_fleet *fleet)
 
 void sc_fleet_tick(struct sc_fleet *fleet)
 {
+    if (fleet->backend_count == 0) {
+        return; /* not open yet, or no longer */
+    }
     for (size_t i = 0; i < fleet->backend_count; i++) {
         sc_backend_tick(fleet->backends[i]);
     }
+    sc_turns_tick(fleet->turns, fleet->backends, fleet->backend_count,
+                  fleet->config.values[SC_CONFIG_merges_at_once]);
 }
 
 struct sc_backend *sc_fleet_first_down(const struct sc_fleet *fleet)

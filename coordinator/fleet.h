@@ -6,10 +6,11 @@
 #ifndef SC_COORDINATOR_FLEET_H
 #define SC_COORDINATOR_FLEET_H
 
+#include "common/config.h"
 #include "coordinator/backend.h"
 #include "coordinator/maplog.h"
 
-/* Readable: hub, cluster, message_max, backends. Guarded by the hub's lock once open. */
+/* Readable: hub, cluster, message_max, backends, config. Guarded by the hub's lock once open. */
 struct sc_fleet {
     struct sc_sp_hub *hub;
     size_t message_max;
@@ -17,11 +18,13 @@ struct sc_fleet {
     struct sc_backend **backends; /* in the order of cluster.shards */
     size_t backend_count;
     struct sc_backend *of_slot[SC_SLOT_COUNT];
+    struct sc_config config; /* in force; `given`: what was changed while running */
 
     /* private */
     struct sc_backend_shared shared;
     struct sc_maplog *log;
     struct sc_steward *steward;
+    struct sc_turns *turns;
 };
 
 struct sc_fleet_options {
@@ -30,6 +33,7 @@ struct sc_fleet_options {
     size_t shard_count;
     uint32_t timeout_ms;
     size_t message_max;
+    uint64_t merges_at_once;
 };
 
 /* Opens the map log, makes the cluster at the first start, and begins to connect to the shards.
@@ -38,7 +42,7 @@ struct sc_fleet_options {
 enum sc_status sc_fleet_open(struct sc_fleet *fleet, struct sc_sp_hub *hub,
                              const struct sc_fleet_options *options, char *why);
 
-/* Lock not held. A fleet that is all zero is allowed. */
+/* Lock not held. A fleet that is all zero, or closed, is allowed. */
 void sc_fleet_close(struct sc_fleet *fleet);
 
 /* Sends what waits in all backends. Lock held. */

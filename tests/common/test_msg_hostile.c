@@ -99,6 +99,9 @@ static void add_others(void)
               "bytes_per_second\xce\x00\x10\x00\x00"),
         BYTES("\x92\xa9rebalance\x81\xa6"
               "cancel\xc3"),
+        BYTES("\x92\xa6"
+              "config\x82\xacmerge_paused\xc3\xb0merge_dead_bytes\xcd\x10\x00"),
+        BYTES("\x92\xa7x.merge\xc3"),
         BYTES("\x93\xa7x.adopt\xc4\x10"
               "0123456789abcdef\x02"),
         BYTES("\x96\xa7x.grant\xc4\x10"

@@ -1,0 +1,26 @@
+/*
+ * Turns: which shards may merge. A merge costs its shard disk and CPU; so that they never stall
+ * together, the coordinator asks every shard now and then whether it would like to merge, and lets
+ * only so many at a time (the setting merges_at_once), one after the other.
+ *
+ * A shard that is merging keeps its turn, even when the coordinator was restarted meanwhile.
+ *
+ * Guarded by the hub's lock.
+ */
+#ifndef SC_COORDINATOR_TURNS_H
+#define SC_COORDINATOR_TURNS_H
+
+#include "coordinator/backend.h"
+
+struct sc_turns;
+
+struct sc_turns *sc_turns_alloc(void);
+
+/* After the backends were closed. NULL is allowed. */
+void sc_turns_free(struct sc_turns *turns);
+
+/* From the hub's tick. `backends` are those of the fleet, always in the same order. */
+void sc_turns_tick(struct sc_turns *turns, struct sc_backend *const *backends, size_t count,
+                   uint64_t at_once);
+
+#endif
