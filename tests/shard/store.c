@@ -9,8 +9,8 @@
 
 void temporary_dir(char dir[256])
 {
-    /* In memory if that can be had: these tests open and close stores by the thousand, and what they
-     * are about does not depend on how long an fsync takes. */
+    /* In memory if that can be had: these tests open and close stores by the thousand, and what
+     * they are about does not depend on how long an fsync takes. */
     const char *base = getenv("TMPDIR");
     if (base == NULL) {
         base = access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
