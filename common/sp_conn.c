@@ -346,24 +346,32 @@ static bool aio_done(nng_aio *aio)
     return nng_aio_count(aio) > 0 || nng_aio_result(aio) != 0;
 }
 
-/* Receives with an aio that has no callback: if bytes are there already, nng has put them into it
- * when nng_stream_recv returns, and no other thread has to be woken. If not, a second receive of
- * nothing is submitted behind it, whose callback tells when the first is done. True: done. */
+/* Receives with an aio that has no callback: if bytes are there already, nng has put them into the
+ * buffer when nng_stream_recv returns, and no other thread has to be woken. True: so it is. If not,
+ * wake_when_received submits a second receive, of nothing: it stands behind the first, and its
+ * callback tells that the first is done.
+ *
+ * This relies on libnng taking receives in order, as 1.5.2 does on tcp and ipc. Should one of
+ * nothing ever come back too early, `received` sees it, and the hub receives plainly from then on,
+ * with a callback. */
 static bool receive(struct sc_sp_conn *conn)
 {
     assert(!conn->dead && !conn->receiving);
     size_input(conn);
+    conn->receiving_aio = conn->hub->plain ? conn->wake_aio : conn->receive_aio;
     nng_iov iov = {conn->in + conn->in_size, conn->in_capacity - conn->in_size};
-    (void)nng_aio_set_iov(conn->receive_aio, 1, &iov); /* cannot fail for one */
+    (void)nng_aio_set_iov(conn->receiving_aio, 1, &iov); /* cannot fail for one */
     conn->receiving = true;
     sc_sp_conn_ref(conn);
-    nng_stream_recv(conn->stream, conn->receive_aio);
-    return aio_done(conn->receive_aio);
+    nng_stream_recv(conn->stream, conn->receiving_aio);
+    return !conn->hub->plain && aio_done(conn->receiving_aio);
 }
 
 static void wake_when_received(struct sc_sp_conn *conn)
 {
-    nng_stream_recv(conn->stream, conn->wake_aio);
+    if (conn->receiving_aio != conn->wake_aio) {
+        nng_stream_recv(conn->stream, conn->wake_aio);
+    }
 }
 
 static void count_received(struct sc_sp_conn *conn, size_t received)
@@ -384,12 +392,18 @@ static void count_received(struct sc_sp_conn *conn, size_t received)
 static void received(void *arg)
 {
     struct sc_sp_conn *conn = arg;
-    assert(aio_done(conn->receive_aio));
-    nng_aio_wait(conn->receive_aio); /* returns at once, when nng is through with it */
+    nng_aio *aio = conn->receiving_aio;
+    if (aio == conn->receive_aio && !aio_done(aio)) {
+        conn->hub->plain = true;
+        nng_aio_abort(aio, NNG_ECANCELED);
+    }
+    if (aio == conn->receive_aio) {
+        nng_aio_wait(aio); /* returns at once, when nng is through with it */
+    }
     conn->receiving = false;
-    int error = nng_aio_result(conn->receive_aio);
+    int error = nng_aio_result(aio);
     if (!conn->dead && error == 0) {
-        count_received(conn, nng_aio_count(conn->receive_aio));
+        count_received(conn, nng_aio_count(aio));
         handle_input(conn);
         sc_sp_conn_touch(conn);
     } else if (!conn->dead && error == NNG_ECANCELED) {

@@ -74,7 +74,7 @@ struct sc_sp_conn {
     const struct sc_sp_owner_ops *ops;
     nng_stream *stream;
     nng_aio *receive_aio; /* without a callback */
-    nng_aio *wake_aio; /* completes behind receive_aio, see conn_receive */
+    nng_aio *wake_aio; /* completes behind receive_aio, see `receive` in sp_conn.c */
     nng_aio *send_aio;
     size_t output_max;
     bool ipc;
@@ -97,6 +97,7 @@ struct sc_sp_conn {
     size_t in_flight; /* cost of the requests given out and not answered */
     uint64_t origins; /* how many they are */
     size_t frame_begin; /* in `out`, of the frame being written */
+    nng_aio *receiving_aio; /* whichever has the result of the receive in flight */
     /* Received and not yet handled: in_size bytes at the beginning of `in`. While a receive is in
      * flight nng owns what lies behind them. */
     uint8_t *in;
@@ -195,6 +196,7 @@ struct sc_sp_hub {
     pthread_cond_t quiet; /* sc_sp_hub_close: something has ended */
     bool closing; /* no new connections and no more requests are taken */
     bool stop; /* the caretaker shall end */
+    bool plain; /* receive with a callback, see `receive` in sp_conn.c */
     bool stirred; /* callbacks ran, so on_drained has to be called */
     uint64_t now_ms; /* as of the caretaker's last round, or newer */
     uint64_t wake_ms; /* when the caretaker will wake by itself */
@@ -215,7 +217,7 @@ void sc_sp_event_init(struct sc_sp_event *event, struct sc_sp_hub *hub, void (*r
                       void *arg);
 
 /* The callback of every aio: its argument is an event. */
-void sc_sp_event_post(void *event);
+void sc_sp_event_post(void *arg);
 
 /* Has an event run by the thread that is draining at the moment. Lock held. */
 void sc_sp_event_queue(struct sc_sp_event *event);
