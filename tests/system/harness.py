@@ -66,9 +66,16 @@ def wait_for(condition, what, seconds=15):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A free port below those that the system gives to clients: one that connects again and again to
+    a server that is gone may be given the server's own port, and then keeps it from coming back."""
+    while True:
+        port = random.randrange(10000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Lost(Exception):
@@ -113,6 +120,9 @@ class Client:
         except OSError as error:
             self.sock.close()
             raise Lost("%s: %s" % (url, error)) from error
+        except (Lost, AssertionError):
+            self.sock.close()
+            raise
 
     def __enter__(self):
         return self
@@ -271,7 +281,9 @@ class Daemon:
             raise AssertionError("%s ended with %d on SIGTERM:\n%s" % (self.name, code, self.tail()))
 
     def freeze(self):
+        """SIGSTOP, and every thread has stopped when this returns."""
         self.signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def thaw(self):
         self.signal(signal.SIGCONT)
