@@ -34,6 +34,20 @@
  * that names line and column. */
 enum sc_status sc_json_read(struct sc_slice text, struct sc_buf *out, char *why);
 
+/* What a text had that cannot be read. */
+enum sc_json_fault {
+    SC_JSON_SYNTAX, /* it is not JSON */
+    SC_JSON_INTEGER, /* an integer that does not fit into 64 bits */
+    SC_JSON_NESTING, /* nested more than SC_NESTING_MAX deep */
+    SC_JSON_SURROGATE, /* an escape of half a surrogate pair */
+};
+
+/* The same for what Python's json module wrote, or any program that knows nothing of our escapes:
+ * an object is an object, however its one member is named, and NaN, Infinity and -Infinity are
+ * floats. On failure *fault says of which kind it is. */
+enum sc_status sc_json_read_python(struct sc_slice text, struct sc_buf *out,
+                                   enum sc_json_fault *fault, char *why);
+
 /* Appends to `out` the JSON of `value`, which must be one msgpack value, on one line and without a
  * NUL at its end. SC_BADREQUEST when it is not well formed, with `out` as it was. */
 enum sc_status sc_json_write(struct sc_slice value, struct sc_buf *out, char *why);

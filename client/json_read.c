@@ -34,6 +34,8 @@ struct reader {
     struct sc_buf scratch; /* a string with escapes, the inside of an escape */
     unsigned depth;
     unsigned depth_seen;
+    bool python; /* no escapes; NaN and Infinity */
+    enum sc_json_fault fault;
     char *why;
 };
 
@@ -129,6 +131,7 @@ static bool read_integer(struct reader *r, const uint8_t *end)
     for (const uint8_t *at = r->at + negative; at < end; at++) {
         unsigned digit = *at - '0';
         if (value > (limit - digit) / 10) {
+            r->fault = SC_JSON_INTEGER;
             return fail(r, "the integer does not fit into 64 bits (write it as a string, or with "
                            "an exponent as a float)");
         }
@@ -210,11 +213,13 @@ static bool read_code_point(struct reader *r)
         return false;
     }
     if (code >= 0xdc00 && code <= 0xdfff) {
+        r->fault = SC_JSON_SURROGATE;
         return fail(r, "a low surrogate without the high one before it");
     }
     if (code >= 0xd800 && code <= 0xdbff) {
         uint32_t low = 0;
         if (r->end - r->at < 2 || r->at[0] != '\\' || r->at[1] != 'u') {
+            r->fault = SC_JSON_SURROGATE;
             return fail(r, "a high surrogate without the low one behind it");
         }
         r->at += 2;
@@ -222,6 +227,7 @@ static bool read_code_point(struct reader *r)
             return false;
         }
         if (low < 0xdc00 || low > 0xdfff) {
+            r->fault = SC_JSON_SURROGATE;
             return fail(r, "a high surrogate without the low one behind it");
         }
         code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
@@ -324,6 +330,7 @@ static bool descend(struct reader *r)
     r->depth++;
     r->depth_seen = r->depth > r->depth_seen ? r->depth : r->depth_seen;
     if (r->depth > DEPTH_MAX) {
+        r->fault = SC_JSON_NESTING;
         return fail(r, "nested more than %u deep", SC_NESTING_MAX);
     }
     return true;
@@ -526,7 +533,7 @@ static bool read_object(struct reader *r)
         pairs++;
     }
     r->depth--;
-    if (pairs == 1) {
+    if (pairs == 1 && !r->python) {
         return close_single(r, offset);
     }
     close_container(r->out, offset, pairs, true);
@@ -534,6 +541,26 @@ static bool read_object(struct reader *r)
 }
 
 /* ---- Values ---- */
+
+/* Reads what Python writes for floats that JSON has no number for; false, with nothing read, when
+ * it is none of them. */
+static bool read_python_float(struct reader *r)
+{
+    static const struct {
+        const char *text;
+        double value;
+    } floats[] = {
+        {"NaN", (double)NAN}, {"Infinity", (double)INFINITY}, {"-Infinity", -(double)INFINITY}};
+    for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) {
+        size_t size = strlen(floats[i].text);
+        if ((size_t)(r->end - r->at) >= size && memcmp(r->at, floats[i].text, size) == 0) {
+            r->at += size;
+            sc_mp_put_float(r->out, floats[i].value);
+            return true;
+        }
+    }
+    return false;
+}
 
 static bool read_value(struct reader *r)
 {
@@ -560,6 +587,9 @@ static bool read_value(struct reader *r)
         sc_mp_put_nil(r->out);
         return true;
     default:
+        if (r->python && read_python_float(r)) {
+            return true;
+        }
         if (c == '-' || (c >= '0' && c <= '9')) {
             return read_number(r);
         }
@@ -579,26 +609,47 @@ static bool read_text(struct reader *r, size_t start)
     }
     if (r->depth_seen > SC_NESTING_MAX &&
         !sc_mp_valid(sc_slice(r->out->data + start, r->out->size - start))) {
+        r->fault = SC_JSON_NESTING;
         return fail(r, "nested more than %u deep", SC_NESTING_MAX);
     }
     return true;
 }
 
-enum sc_status sc_json_read(struct sc_slice text, struct sc_buf *out, char *why)
+static enum sc_status read_all(struct sc_slice text, bool python, struct sc_buf *out,
+                               enum sc_json_fault *fault, char *why)
 {
+    *fault = SC_JSON_SYNTAX;
     /* So that every length and count fits into msgpack's 32 bits. */
     if (text.size > UINT32_MAX) {
         return sc_fail(why, SC_TOOLARGE, "a JSON text of %zu bytes is too large", text.size);
     }
     struct sc_mp bounds = sc_mp(text); /* gives an empty text a pointer that is not NULL */
-    struct reader r = {
-        .start = bounds.at, .at = bounds.at, .end = bounds.end, .out = out, .why = why};
+    struct reader r = {.start = bounds.at,
+                       .at = bounds.at,
+                       .end = bounds.end,
+                       .out = out,
+                       .python = python,
+                       .fault = SC_JSON_SYNTAX,
+                       .why = why};
     size_t start = out->size;
     bool ok = read_text(&r, start);
     sc_buf_fini(&r.scratch);
+    *fault = r.fault;
     if (!ok) {
         out->size = start;
         return SC_BADREQUEST;
     }
     return SC_OK;
+}
+
+enum sc_status sc_json_read(struct sc_slice text, struct sc_buf *out, char *why)
+{
+    enum sc_json_fault fault;
+    return read_all(text, false, out, &fault, why);
+}
+
+enum sc_status sc_json_read_python(struct sc_slice text, struct sc_buf *out,
+                                   enum sc_json_fault *fault, char *why)
+{
+    return read_all(text, true, out, fault, why);
 }

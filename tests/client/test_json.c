@@ -598,6 +598,71 @@ START_TEST(mutated_texts_are_read_or_refused_and_never_harm)
 }
 END_TEST
 
+/* Reads as Python's: true, with what was read equal to `bytes`. */
+static bool python_gives(const char *text, const void *bytes, size_t size)
+{
+    struct sc_buf out = {0};
+    enum sc_json_fault fault;
+    bool same = sc_json_read_python(sc_slice_str(text), &out, &fault, NULL) == SC_OK &&
+                sc_slice_equal(sc_buf_slice(&out), sc_slice(bytes, size));
+    sc_buf_fini(&out);
+    return same;
+}
+
+#define PYTHON_GIVES(text, bytes) ck_assert(python_gives(text, bytes, sizeof(bytes) - 1))
+
+START_TEST(python_has_floats_without_a_number_and_no_escapes)
+{
+    PYTHON_GIVES("NaN", "\xcb\x7f\xf8\0\0\0\0\0\0");
+    PYTHON_GIVES("[Infinity, -Infinity]", "\x92\xcb\x7f\xf0\0\0\0\0\0\0\xcb\xff\xf0\0\0\0\0\0\0");
+    PYTHON_GIVES("-1", "\xff");
+    PYTHON_GIVES("{\"$bin\": \"eA==\"}", "\x81\xa4$bin\xa4"
+                                         "eA==");
+    PYTHON_GIVES("{\"$map\": 1}", "\x81\xa4$map\x01");
+    const char *const refused[] = {"NaN", "Infinity", "-Infinity", "{\"$map\": 1}"};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        check_refused(sc_slice_str(refused[i]));
+    }
+}
+END_TEST
+
+START_TEST(python_says_what_kind_of_fault_it_is)
+{
+    static const struct {
+        const char *text;
+        enum sc_json_fault fault;
+    } cases[] = {
+        {"[1, 18446744073709551616]", SC_JSON_INTEGER},
+        {"-9223372036854775809", SC_JSON_INTEGER},
+        {"\"\\ud83d alone\"", SC_JSON_SURROGATE},
+        {"\"\\ude00 alone\"", SC_JSON_SURROGATE},
+        {"\"\\ud83d\\u0041\"", SC_JSON_SURROGATE},
+        {"Nan", SC_JSON_SYNTAX},
+        {"-Inf", SC_JSON_SYNTAX},
+        {"[1,]", SC_JSON_SYNTAX},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct sc_buf out = {0};
+        char why[SC_WHY_SIZE] = "";
+        enum sc_json_fault fault;
+        ck_assert_int_eq(sc_json_read_python(sc_slice_str(cases[i].text), &out, &fault, why),
+                         SC_BADREQUEST);
+        ck_assert_msg(fault == cases[i].fault, "%s: %s", cases[i].text, why);
+        ck_assert_uint_gt(strlen(why), 10);
+        sc_buf_fini(&out);
+    }
+    char deep[2 * (SC_NESTING_MAX + 1)];
+    memset(deep, '[', sizeof deep / 2);
+    memset(deep + sizeof deep / 2, ']', sizeof deep / 2);
+    struct sc_buf out = {0};
+    enum sc_json_fault fault;
+    ck_assert_int_eq(sc_json_read_python(sc_slice(deep, sizeof deep), &out, &fault, NULL),
+                     SC_BADREQUEST);
+    ck_assert_int_eq(fault, SC_JSON_NESTING);
+    sc_buf_fini(&out);
+}
+END_TEST
+
 START_TEST(base64_follows_the_rfc)
 {
     static const char *const vectors[][2] = {{"", ""},
@@ -641,6 +706,8 @@ int main(void)
     tcase_add_test(tcase, keys_are_strings_or_bin);
     tcase_add_test(tcase, random_values_survive_the_round_trip);
     tcase_add_test(tcase, mutated_texts_are_read_or_refused_and_never_harm);
+    tcase_add_test(tcase, python_has_floats_without_a_number_and_no_escapes);
+    tcase_add_test(tcase, python_says_what_kind_of_fault_it_is);
     tcase_add_test(tcase, base64_follows_the_rfc);
     suite_add_tcase(suite, tcase);
     return sc_check_main(suite);
