@@ -49,8 +49,10 @@ static const struct sc_cli_option clear_options[] = {
 };
 
 static const struct sc_cli_option import_options[] = {
-    {"format", "F", "the format of the file: jsonl (default)"},
-    {"report", "FILE", "write what was left out, and why, as JSON lines"},
+    {"format", "F", "auto (default), jsonl, pybitcask, basho or rdb"},
+    {"report", "FILE", "where to list what was left out (default: NAME.import-report.jsonl here)"},
+    {"db", "N", "of a Redis file: the database whose keys to take"},
+    {"salvage", NULL, "of a Redis file: take what can be read although it is damaged"},
     {NULL, NULL, NULL},
 };
 
@@ -98,10 +100,12 @@ static const struct sc_cli_command commands[] = {
     {"clear", "", "remove every key and print how many there were",
      "Asks first on a terminal; without one it needs --yes.", 0, 0, clear_options,
      sc_cli_store_clear},
-    {"import", "PATH", "store the records of a file (- is standard input)",
+    {"import", "PATH", "store the records of a file or directory (- is standard input)",
      "JSON lines: {\"key\": ..., \"value\": ...} with \"ttl_ms\" if it expires, as export writes\n"
-     "them. When a key comes twice, the last one stays. Lines that cannot be taken are left\n"
-     "out and reported (exit status 3); the others are stored.",
+     "them; when a key comes twice, the last one stays. A directory of pybitcask or of Basho's\n"
+     "Bitcask (Riak). The string keys of an RDB file of Redis or Valkey. See docs/MIGRATING.md.\n"
+     "Nothing is written to the source. What cannot be taken is left out, counted by reason and\n"
+     "listed in a report (exit status 3); the rest is stored. Importing again is safe.",
      1, 1, import_options, sc_cli_import},
     {"export", "FILE", "write every record as JSON lines (- is standard output)",
      "The file is replaced when the export is complete, never before. It is not a snapshot:\n"

@@ -1,63 +1,61 @@
-/* import: records of a file go into the store. */
-#include <errno.h>
+/* import: records of a file or directory go into the store. */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "client/json.h"
-#include "common/msg.h"
+#include "common/mp.h"
 #include "tools/cli_commands.h"
 #include "tools/cli_output.h"
 #include "tools/import.h"
+#include "tools/import_report.h"
 #include "tools/progress.h"
 #include "tools/sender.h"
 
-#define SHOWN_MAX 5u /* lines that were left out and are shown; a report has all */
+#define SHOWN_MAX 5u /* of what was left out, so many are shown; the report has all */
+#define REDIS_DB_MAX INT32_MAX
 
 /* An import under way. */
 struct job {
     struct sc_cli *cli;
     const struct sc_import_format *format;
     struct sc_import_reader *reader;
-    FILE *report; /* NULL: none wanted */
+    struct sc_import_report report;
     struct sc_progress progress;
     struct sc_sender sender;
     uint64_t stored;
-    uint64_t left_out;
+    uint64_t shown;
     int unreachable; /* the status that ended the import early; 0: none did */
     char why[SHARDCASK_WHY_SIZE]; /* of that */
 };
 
-/* Counts a record that was left out, shows the first few and writes all into the report. */
-static void leave_out(struct job *job, uint64_t number, struct sc_slice key, int status,
-                      const char *why)
+/* Shows one of the first few that are left out or noted. */
+static void show(struct job *job, const struct sc_import_record *record, const char *what,
+                 const char *why)
 {
-    job->left_out++;
-    sc_progress_clear(&job->progress);
-    if (job->left_out <= SHOWN_MAX) {
-        sc_cli_complain(job->cli, 0, "import: %s %" PRIu64 " left out: %s", job->format->unit,
-                        number, why);
-    }
-    if (job->report == NULL) {
+    if (job->shown++ >= SHOWN_MAX) {
         return;
     }
-    struct sc_buf packed = {0};
-    struct sc_buf line = {0};
-    sc_mp_put_map(&packed, key.size > 0 ? 4 : 3);
-    sc_mp_put_cstr(&packed, job->format->unit);
-    sc_mp_put_uint(&packed, number);
-    if (key.size > 0) {
-        sc_mp_put_cstr(&packed, "key");
-        sc_mp_put_bin(&packed, key);
+    sc_progress_clear(&job->progress);
+    sc_cli_complain(job->cli, 0, "import: %s%s%s %" PRIu64 " %s: %s",
+                    record->file != NULL ? record->file : "", record->file != NULL ? " " : "",
+                    job->format->unit, record->number, what, why);
+}
+
+static void leave_out(struct job *job, const struct sc_import_record *record, int status,
+                      const char *why)
+{
+    show(job, record, "left out", why);
+    sc_import_report_leave_out(&job->report, record, status, why);
+}
+
+static void note(struct job *job, const struct sc_import_record *record, const char *why)
+{
+    if (record->kind != SC_IMPORT_EXPIRED) {
+        show(job, record, "noted", why);
     }
-    sc_mp_put_cstr(&packed, "status");
-    sc_mp_put_int(&packed, status);
-    sc_mp_put_cstr(&packed, "error");
-    sc_mp_put_cstr(&packed, why);
-    sc_json_write(sc_buf_slice(&packed), &line, NULL);
-    fprintf(job->report, "%.*s\n", (int)line.size, (const char *)line.data);
-    sc_buf_fini(&line);
-    sc_buf_fini(&packed);
+    sc_import_report_note(&job->report, record, why);
 }
 
 /* Takes the results of a chunk in. */
@@ -77,9 +75,14 @@ static void take_results(struct job *job, struct sc_sender_chunk *chunk)
             job->stored++;
             continue;
         }
+        struct sc_import_record record = {
+            .key = sc_slice(op->key, op->key_size),
+            .number = chunk->numbers[i],
+            .file = chunk->files[i],
+            .kind = status == SHARDCASK_TOOLARGE ? SC_IMPORT_LARGE_VALUE : SC_IMPORT_REFUSED,
+        };
         const char *why = op->why != NULL ? op->why : chunk->why;
-        leave_out(job, chunk->numbers[i], sc_slice(op->key, op->key_size), status,
-                  *why != '\0' ? why : shardcask_status_text(status));
+        leave_out(job, &record, status, *why != '\0' ? why : shardcask_status_text(status));
     }
     sc_sender_empty(chunk);
 }
@@ -92,19 +95,24 @@ static void show_progress(struct job *job)
     sc_progress_update(&job->progress, at, size, job->stored);
 }
 
-/* Reads the whole file and sends what is in it. False when the file could not be read to its end
- * (`why` says why) or the import was interrupted. */
+/* Reads the whole source and sends what is in it. False when it could not be read to its end (`why`
+ * says why) or the import was interrupted. */
 static bool transfer(struct job *job, char *why)
 {
-    enum sc_import_result result = SC_IMPORT_RECORD;
+    enum sc_import_result result = SC_IMPORT_BUSY;
     while (result != SC_IMPORT_END && result != SC_IMPORT_FAILED && job->unreachable == 0) {
-        struct sc_import_record record;
+        struct sc_import_record record = {0};
         struct sc_sender_chunk *chunk = sc_sender_chunk(&job->sender);
         result = job->format->next(job->reader, &record, why);
         if (result == SC_IMPORT_RECORD) {
-            sc_sender_add(chunk, record.key, record.value, record.ttl_ms, record.number);
-        } else if (result == SC_IMPORT_BAD) {
-            leave_out(job, record.number, record.key, SHARDCASK_BADREQUEST, why);
+            sc_sender_add(chunk, record.key, record.value, record.ttl_ms, record.number,
+                          record.file);
+        } else if (result == SC_IMPORT_LEFT_OUT) {
+            leave_out(job, &record, 0, why);
+        } else if (result == SC_IMPORT_NOTE) {
+            note(job, &record, why);
+        } else if (result == SC_IMPORT_BUSY) {
+            show_progress(job);
         }
         bool last = result == SC_IMPORT_END || result == SC_IMPORT_FAILED;
         if (sc_sender_full(chunk) || (last && chunk->count > 0)) {
@@ -112,8 +120,7 @@ static bool transfer(struct job *job, char *why)
             show_progress(job);
         }
         if (sc_cli_interrupted()) {
-            sc_fail(why, SC_UNKNOWN, "interrupted at %s %" PRIu64, job->format->unit,
-                    record.number);
+            sc_fail(why, SC_UNKNOWN, "interrupted");
             result = SC_IMPORT_FAILED;
         }
     }
@@ -121,43 +128,86 @@ static bool transfer(struct job *job, char *why)
     return result != SC_IMPORT_FAILED;
 }
 
+/* Prints the figures as one line of JSON. */
+static void print_figures(struct job *job)
+{
+    struct sc_buf packed = {0};
+    bool listed = job->report.listed > 0;
+    sc_mp_put_map(&packed, listed ? 6 : 5);
+    sc_mp_put_cstr(&packed, "imported");
+    sc_mp_put_uint(&packed, job->stored);
+    sc_mp_put_cstr(&packed, "left_out");
+    sc_mp_put_uint(&packed, job->report.left_out);
+    sc_import_report_put(&job->report, &packed);
+    if (listed) {
+        sc_mp_put_cstr(&packed, "report");
+        sc_mp_put_cstr(&packed, job->report.path);
+    }
+    sc_mp_put_cstr(&packed, "seconds");
+    /* Milliseconds are all that matters. */
+    double ms = sc_progress_seconds(&job->progress) * 1000;
+    sc_mp_put_float(&packed, (double)(uint64_t)ms / 1000);
+    (void)sc_cli_output_json(job->cli, sc_buf_slice(&packed)); /* it is well formed */
+    sc_buf_fini(&packed);
+}
+
 /* Prints what was done: on standard output as JSON, failures as sentences. */
-static int summarise(struct job *job, bool complete, const char *why, const char *report_path)
+static int summarise(struct job *job, bool complete, const char *why)
 {
     struct sc_cli *cli = job->cli;
-    double seconds = sc_progress_seconds(&job->progress);
     int code = SC_CLI_DONE;
     sc_progress_clear(&job->progress);
-    if (job->left_out > SHOWN_MAX) {
-        sc_cli_complain(cli, 0, "import: and %" PRIu64 " more%s%s", job->left_out - SHOWN_MAX,
-                        report_path != NULL ? "; all are in " : "; --report FILE lists them all",
-                        report_path != NULL ? report_path : "");
+    if (job->shown > SHOWN_MAX) {
+        sc_cli_complain(cli, 0, "import: and %" PRIu64 " more, all of them in %s",
+                        job->shown - SHOWN_MAX, job->report.path);
     }
-    fprintf(cli->out, "{\"imported\":%" PRIu64 ",\"left_out\":%" PRIu64 ",\"seconds\":%.3f}\n",
-            job->stored, job->left_out, seconds);
-    if (job->left_out > 0) {
+    print_figures(job);
+    if (job->report.left_out > 0) {
         code = sc_cli_complain(cli, SC_CLI_ERROR,
                                "import: %" PRIu64 " records stored, %" PRIu64 " left out",
-                               job->stored, job->left_out);
+                               job->stored, job->report.left_out);
     }
     if (!complete) {
-        code = sc_cli_complain(cli, SC_CLI_ERROR,
-                               "import: %s; what was read up to there is stored, importing the "
-                               "whole file again is safe",
-                               why);
+        code =
+            sc_cli_complain(cli, SC_CLI_ERROR, "import: %s%s", why,
+                            job->stored == 0 ? ""
+                                             : "; what was read up to there is stored, importing "
+                                               "everything again is safe");
     }
     if (job->unreachable != 0) {
         code = sc_cli_complain(cli, SC_CLI_UNREACHABLE,
-                               "import: the store at %s does not answer: %s; importing the whole "
-                               "file again is safe",
+                               "import: the store at %s does not answer: %s; importing "
+                               "everything again is safe",
                                sc_cli_url(cli), job->why);
     }
     return code;
 }
 
-static int import_file(struct job *job, const char *report_path)
+/* Files are mapped: one that is cut short meanwhile, or that its disk cannot read, ends the
+ * process here. */
+static void end_on_bus_error(int signal_number)
+{
+    static const char text[] =
+        "shardcask: import: the source cannot be read: it has become shorter "
+        "during the import, or its disk fails; importing everything again "
+        "is safe\n";
+    (void)signal_number;
+    ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)written; /* nothing is left to be done about it */
+    _exit(SC_CLI_ERROR);
+}
+
+static int complain_of_report(const struct job *job, int code)
+{
+    return sc_cli_complain(job->cli, code, "import: cannot write the report %s: %s",
+                           job->report.path, strerror(job->report.error));
+}
+
+static int import_source(struct job *job)
 {
     char why[SC_WHY_SIZE] = "";
+    struct sigaction action = {.sa_handler = end_on_bus_error};
+    struct sigaction before;
     int code = sc_cli_connect(job->cli);
     if (code != SC_CLI_DONE) {
         return code;
@@ -167,58 +217,75 @@ static int import_file(struct job *job, const char *report_path)
     }
     sc_progress_init(&job->progress, job->cli->err, job->cli->err_terminal, "import", "records");
     sc_cli_catch_interrupts();
+    sigaction(SIGBUS, &action, &before);
     bool complete = transfer(job, why);
+    sigaction(SIGBUS, &before, NULL);
+    bool reported = sc_import_report_close(&job->report) == 0;
+    code = summarise(job, complete, why);
     sc_sender_stop(&job->sender);
-    return summarise(job, complete, why, report_path);
+    return reported ? code : complain_of_report(job, code == SC_CLI_DONE ? SC_CLI_ERROR : code);
 }
 
-/* Closes the report; one that could not be written is an error of its own. */
-static int close_report(struct job *job, const char *path, int code)
+/* Reads the options of the reader. */
+static bool read_options(struct sc_cli *cli, const struct sc_cli_args *args,
+                         struct sc_import_options *options)
 {
-    bool failed = ferror(job->report) != 0;
-    if (fclose(job->report) != 0 || failed) {
-        return sc_cli_complain(job->cli, code == SC_CLI_DONE ? SC_CLI_ERROR : code,
-                               "import: the report %s could not be written: %s", path,
-                               strerror(errno));
+    const char *text = sc_cli_args_option(args, "db");
+    uint64_t db = 0;
+    if (text != NULL && !sc_cli_args_uint(text, 0, REDIS_DB_MAX, &db)) {
+        sc_cli_complain(cli, 0, "import: %.60s is no number of a Redis database", text);
+        return false;
     }
-    return code;
+    options->db = text != NULL ? (int64_t)db : -1;
+    options->salvage = sc_cli_args_flag(args, "salvage");
+    return true;
+}
+
+/* Finds the format, by its name or by what is there. */
+static const struct sc_import_format *find_format(struct sc_cli *cli, const char *name,
+                                                  const char *path)
+{
+    const struct sc_import_format *format = NULL;
+    if (name == NULL || strcmp(name, "auto") == 0) {
+        format = sc_import_detect(path);
+        if (format == NULL) {
+            sc_cli_complain(cli, 0,
+                            "import: %s is a directory neither of pybitcask (data_N.db) nor of "
+                            "Bitcask (N.bitcask.data; of Riak, import the directory of each "
+                            "partition)",
+                            path);
+        }
+        return format;
+    }
+    format = sc_import_format(name);
+    if (format == NULL) {
+        sc_cli_complain(cli, 0, "import: unknown format %.60s; there is: auto, %s", name,
+                        sc_import_format_names());
+    }
+    return format;
 }
 
 int sc_cli_import(struct sc_cli *cli, const struct sc_cli_args *args)
 {
     char why[SC_WHY_SIZE] = "";
-    const char *name = sc_cli_args_option(args, "format");
+    const char *path = args->words[0];
     const char *report_path = sc_cli_args_option(args, "report");
+    struct sc_import_options options;
+    const struct sc_import_format *format =
+        find_format(cli, sc_cli_args_option(args, "format"), path);
+    if (format == NULL || !read_options(cli, args, &options)) {
+        return SC_CLI_USAGE;
+    }
+    struct sc_import_reader *reader = format->open(path, &options, why);
+    if (reader == NULL) {
+        return sc_cli_complain(cli, SC_CLI_USAGE, "import: %s", why);
+    }
     struct job *job = sc_calloc(1, sizeof *job);
-    int code = SC_CLI_USAGE;
-    job->cli = cli;
-    job->format = sc_import_format(name != NULL ? name : "jsonl");
-    if (job->format == NULL) {
-        sc_cli_complain(cli, code, "import: unknown format %.60s; there is: %s", name,
-                        sc_import_format_names());
-        goto out;
-    }
-    job->reader = job->format->open(args->words[0], why);
-    if (job->reader == NULL) {
-        sc_cli_complain(cli, code, "import: %s", why);
-        goto out;
-    }
-    if (report_path != NULL) {
-        job->report = fopen(report_path, "we");
-        if (job->report == NULL) {
-            sc_cli_complain(cli, code, "import: cannot write the report %s: %s", report_path,
-                            strerror(errno));
-            goto out;
-        }
-    }
-    code = import_file(job, report_path);
-    if (job->report != NULL) {
-        code = close_report(job, report_path, code);
-    }
-out:
-    if (job->format != NULL && job->reader != NULL) {
-        job->format->close(job->reader);
-    }
+    *job = (struct job){.cli = cli, .format = format, .reader = reader};
+    sc_import_report_init(&job->report, format, path, report_path);
+    int code = job->report.error == 0 ? import_source(job) : complain_of_report(job, SC_CLI_USAGE);
+    sc_import_report_fini(&job->report);
+    format->close(reader);
     free(job);
     return code;
 }

@@ -26,8 +26,10 @@ struct sc_import_reader {
     struct sc_buf packed; /* the present line as msgpack */
 };
 
-static struct sc_import_reader *jsonl_open(const char *path, char *why)
+static struct sc_import_reader *jsonl_open(const char *path,
+                                           const struct sc_import_options *options, char *why)
 {
+    (void)options;
     bool is_stdin = strcmp(path, "-") == 0;
     int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     struct stat info;
@@ -187,12 +189,7 @@ static bool read_record(struct sc_slice packed, struct sc_import_record *record,
         sc_fail(why, SC_BADREQUEST, "\"%s\" is missing", has_value ? "key" : "value");
         return false;
     }
-    if (record->key.size == 0 || record->key.size > SC_KEY_MAX) {
-        sc_fail(why, SC_BADREQUEST, "a key has 1 to %u bytes, this one %zu", SC_KEY_MAX,
-                record->key.size);
-        return false;
-    }
-    return true;
+    return sc_import_check_key(record, why) == SC_IMPORT_RECORD;
 }
 
 static enum sc_import_result jsonl_next(struct sc_import_reader *reader,
@@ -203,7 +200,7 @@ static enum sc_import_result jsonl_next(struct sc_import_reader *reader,
     do {
         result = next_line(reader, &line);
     } while (result == LINE && is_blank(line));
-    *record = (struct sc_import_record){.number = reader->line};
+    *record = (struct sc_import_record){.number = reader->line, .kind = SC_IMPORT_NO_RECORD};
     switch (result) {
     case LINE_END:
         return SC_IMPORT_END;
@@ -211,15 +208,16 @@ static enum sc_import_result jsonl_next(struct sc_import_reader *reader,
         sc_fail(why, SC_IO, "reading failed: %s", strerror(errno));
         return SC_IMPORT_FAILED;
     case LINE_TOO_LONG:
+        record->kind = SC_IMPORT_LARGE_VALUE;
         sc_fail(why, SC_TOOLARGE, "the line is too long for any record");
-        return SC_IMPORT_BAD;
+        return SC_IMPORT_LEFT_OUT;
     case LINE:
         break;
     }
     reader->packed.size = 0;
     if (sc_json_read(line, &reader->packed, why) != SC_OK ||
         !read_record(sc_buf_slice(&reader->packed), record, why)) {
-        return SC_IMPORT_BAD;
+        return SC_IMPORT_LEFT_OUT;
     }
     return SC_IMPORT_RECORD;
 }

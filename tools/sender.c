@@ -60,12 +60,13 @@ struct sc_sender_chunk *sc_sender_chunk(struct sc_sender *sender)
 }
 
 void sc_sender_add(struct sc_sender_chunk *chunk, struct sc_slice key, struct sc_slice value,
-                   uint64_t ttl_ms, uint64_t number)
+                   uint64_t ttl_ms, uint64_t number, const char *file)
 {
     assert(!sc_sender_full(chunk));
     size_t i = chunk->count++;
     chunk->offsets[i] = chunk->bytes.size;
     chunk->numbers[i] = number;
+    chunk->files[i] = file;
     chunk->ops[i] = (struct shardcask_op){
         .kind = SHARDCASK_OP_PUT,
         .key_size = key.size,

@@ -20,7 +20,9 @@
 /* Some puts and, once they were carried out, their results (the out members of `ops`). */
 struct sc_sender_chunk {
     struct shardcask_op ops[SC_SENDER_PUTS];
-    uint64_t numbers[SC_SENDER_PUTS]; /* the caller's own: where each came from */
+    /* The caller's own: where each came from. */
+    uint64_t numbers[SC_SENDER_PUTS];
+    const char *files[SC_SENDER_PUTS];
     size_t count;
     int status; /* of the message as a whole: OK when each put has its own */
     char why[SHARDCASK_WHY_SIZE];
@@ -52,9 +54,10 @@ bool sc_sender_start(struct sc_sender *sender, struct shardcask *db);
 /* The chunk to be filled. */
 struct sc_sender_chunk *sc_sender_chunk(struct sc_sender *sender);
 
-/* Adds a put; copies key and value. There must be room (sc_sender_full). */
+/* Adds a put; copies key and value, keeps `file` (may be NULL). There must be room
+ * (sc_sender_full). */
 void sc_sender_add(struct sc_sender_chunk *chunk, struct sc_slice key, struct sc_slice value,
-                   uint64_t ttl_ms, uint64_t number);
+                   uint64_t ttl_ms, uint64_t number, const char *file);
 bool sc_sender_full(const struct sc_sender_chunk *chunk);
 
 /* Hands the filled chunk over and returns the one before it, carried out, or NULL when there is

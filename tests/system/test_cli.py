@@ -252,9 +252,13 @@ class Bulk(CliTest):
     def test_values_over_the_limit_are_left_out(self):
         path = self.write("large.jsonl", '{"key":"large","value":"%s"}\n{"key":"small","value":1}\n'
                           % ("x" * (17 << 20)))
-        ran = self.cli("import", path)
+        ran = self.cli("import", path, cwd=self.fleet.dir)
         self.assertEqual(ran.code, ERROR, ran)
         self.assertEqual(self.db.scan(), [b"small"])
+        with open(self.path("large.jsonl.import-report.jsonl"), encoding="utf-8") as lines:
+            (line,) = map(json.loads, lines)
+        self.assertEqual((line["key"], line["line"], line["kind"], line["status"]),
+                         ("large", 1, "value over the limit", 3))
 
     def test_an_export_that_fails_leaves_the_old_file(self):
         path = self.write("kept.jsonl", "old\n")

@@ -8,6 +8,7 @@
 static char path[64];
 static char why[SC_WHY_SIZE];
 static struct sc_import_record record;
+static const struct sc_import_options options = {.db = -1};
 
 static struct sc_import_reader *open_text(const char *text, size_t size)
 {
@@ -16,7 +17,7 @@ static struct sc_import_reader *open_text(const char *text, size_t size)
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(write(fd, text, size), (ssize_t)size);
     close(fd);
-    struct sc_import_reader *reader = sc_import_jsonl.open(path, why);
+    struct sc_import_reader *reader = sc_import_jsonl.open(path, &options, why);
     ck_assert_ptr_nonnull(reader);
     ck_assert_int_eq(unlink(path), 0);
     return reader;
@@ -89,7 +90,7 @@ START_TEST(bad_lines_are_told_and_passed)
         snprintf(text, sizeof text, "%s\n{\"key\":\"next\",\"value\":1}\n", bad[i]);
         struct sc_import_reader *reader = open_line(text);
         why[0] = '\0';
-        ck_assert_msg(next(reader) == SC_IMPORT_BAD, "%s", bad[i]);
+        ck_assert_msg(next(reader) == SC_IMPORT_LEFT_OUT, "%s", bad[i]);
         ck_assert_str_ne(why, "");
         ck_assert_uint_eq(record.number, 1);
         check_record(reader, "next", "\x01", 1, 0, 2);
@@ -103,7 +104,7 @@ START_TEST(a_nul_in_a_line_is_no_end)
 {
     static const char text[] = "{\"key\":\"a\0b\",\"value\":1}\n{\"key\":\"c\",\"value\":1}\n";
     struct sc_import_reader *reader = open_text(text, sizeof text - 1);
-    ck_assert_int_eq(next(reader), SC_IMPORT_BAD);
+    ck_assert_int_eq(next(reader), SC_IMPORT_LEFT_OUT);
     check_record(reader, "c", "\x01", 1, 0, 2);
     sc_import_jsonl.close(reader);
 }
@@ -136,9 +137,9 @@ END_TEST
 
 START_TEST(what_cannot_be_opened_is_told)
 {
-    ck_assert_ptr_null(sc_import_jsonl.open("/nonexistent/file", why));
+    ck_assert_ptr_null(sc_import_jsonl.open("/nonexistent/file", &options, why));
     ck_assert_ptr_nonnull(strstr(why, "/nonexistent/file"));
-    ck_assert_ptr_null(sc_import_jsonl.open("/tmp", why));
+    ck_assert_ptr_null(sc_import_jsonl.open("/tmp", &options, why));
     ck_assert_ptr_nonnull(strstr(why, "directory"));
 }
 END_TEST
