@@ -94,6 +94,7 @@ struct sc_sp_listener_options {
     uint32_t ipc_permissions; /* mode of the socket file; 0: 0600 */
     size_t output_max; /* bytes of output, or of requests in flight, before a peer is no
                           longer read from; 0: 4 MiB */
+    size_t message_max; /* bytes of a message body; 0: the hub's */
 };
 
 /* Starts to listen. On failure `why` names the address and what to do (SC_IO: the address is in

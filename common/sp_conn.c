@@ -32,6 +32,7 @@ struct sc_sp_conn *sc_sp_conn_open(struct sc_sp_hub *hub, const struct sc_sp_con
     conn->ipc = setup->ipc;
     conn->peer_protocol = setup->protocol == SC_SP_FRAME_REQ ? SC_SP_FRAME_REP : SC_SP_FRAME_REQ;
     conn->output_max = setup->output_max;
+    conn->message_max = setup->message_max;
     conn->since_ms = sc_clock_mono_ms();
     conn->deadline_ms = conn->since_ms + setup->handshake_ms;
     conn->idle_ms = setup->idle_ms;
@@ -205,7 +206,7 @@ static bool takes_requests(const struct sc_sp_conn *conn)
 
 static size_t payload_max(const struct sc_sp_conn *conn)
 {
-    return conn->hub->options.message_max + SC_SP_FRAME_WORDS_MAX;
+    return conn->message_max + SC_SP_FRAME_WORDS_MAX;
 }
 
 /* Takes the handshake off the beginning of the input. */
@@ -235,7 +236,7 @@ static void handle_frame(struct sc_sp_conn *conn, struct sc_slice payload)
     uint32_t words = 0;
     switch (sc_sp_frame_header(payload, &words)) {
     case SC_SP_FRAME_HEADER_OK:
-        if (payload.size - 4 * (size_t)words > conn->hub->options.message_max) {
+        if (payload.size - 4 * (size_t)words > conn->message_max) {
             sc_sp_conn_kill(conn, "a message over the limit");
             return;
         }

@@ -77,6 +77,7 @@ struct sc_sp_conn {
     nng_aio *wake_aio; /* completes behind receive_aio, see `receive` in sp_conn.c */
     nng_aio *send_aio;
     size_t output_max;
+    size_t message_max;
     bool ipc;
     uint16_t peer_protocol; /* what the peer must speak */
 
@@ -240,6 +241,7 @@ struct sc_sp_conn_setup {
     bool ipc;
     uint16_t protocol; /* ours; the peer must speak the other one */
     size_t output_max;
+    size_t message_max;
     uint32_t handshake_ms;
     uint32_t idle_ms;
 };

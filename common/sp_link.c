@@ -168,6 +168,7 @@ static void take_connection(struct sc_sp_link *link, nng_stream *stream)
         .ipc = link->ipc,
         .protocol = SC_SP_FRAME_REQ,
         .output_max = SIZE_MAX,
+        .message_max = link->hub->options.message_max,
         .handshake_ms = link->options.handshake_ms,
     };
     link->conn = sc_sp_conn_open(link->hub, &setup);

@@ -117,6 +117,7 @@ static void take_connection(struct sc_sp_listener *listener, nng_stream *stream)
         .ipc = listener->ipc,
         .protocol = SC_SP_FRAME_REP,
         .output_max = listener->options.output_max,
+        .message_max = listener->options.message_max,
         .handshake_ms = listener->options.handshake_ms,
         .idle_ms = listener->options.idle_ms,
     };
@@ -257,6 +258,9 @@ enum sc_status sc_sp_listen(struct sc_sp_hub *hub, const struct sc_sp_listener_o
     new->options = *options;
     new->ipc = sc_sp_url_is_ipc(options->url);
     default_options(&new->options);
+    if (new->options.message_max == 0) {
+        new->options.message_max = hub->options.message_max;
+    }
     sc_sp_event_init(&new->accepted, hub, accepted, new);
     status = start_listening(new, why);
     if (status != SC_OK) {

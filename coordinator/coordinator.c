@@ -290,6 +290,7 @@ enum sc_status sc_coordinator_listen(struct sc_coordinator *coordinator, const c
         .arg = coordinator,
         .connections_max = coordinator->options.connections_max,
         .idle_ms = coordinator->options.idle_ms,
+        .message_max = coordinator->options.message_max,
     };
     struct sc_sp_listener *listener = NULL;
     enum sc_status status = sc_sp_listen(coordinator->hub, &options, &listener, why);
