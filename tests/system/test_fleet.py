@@ -1,0 +1,155 @@
+"""tools/fleet: a fleet in a directory is started, shown, broken, mended and stopped."""
+
+import json
+import os
+import signal
+
+import harness
+from harness import PATIENCE, SOURCE, SystemTest, free_port, shardcask, wait_for
+
+FLEET = os.path.join(SOURCE, "tools/fleet")
+
+
+class FleetTest(SystemTest):
+    def setUp(self):
+        super().setUp()
+        self.dir = self.make_dir() + "/data"
+        self.url = "tcp://127.0.0.1:%d" % free_port()
+
+    def tearDown(self):
+        if os.path.isdir(self.dir):
+            self.run_fleet("down")
+        super().tearDown()
+
+    def run_fleet(self, *args):
+        return harness.run([FLEET, *args, "--dir", self.dir], seconds=60,
+                           env={"SHARDCASK_BIN": harness.BIN,
+                                "SHARDCASK_FLEET_TIMEOUT": str(int(30 * PATIENCE))})
+
+    def done(self, *args):
+        ran = self.run_fleet(*args)
+        self.assertEqual(ran.code, 0, (args, ran))
+        return ran.out
+
+    def up(self, *args):
+        return self.done("up", "--listen", self.url, *args)
+
+    def pid(self, name):
+        with open(os.path.join(self.dir, name + ".pid"), encoding="ascii") as pid:
+            return int(pid.read())
+
+    def runs(self, pid):
+        try:
+            with open("/proc/%d/stat" % pid, encoding="ascii") as stat:
+                return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+        except OSError:
+            return False
+
+    def rows(self):
+        """Process name -> state, as status shows them."""
+        ran = self.run_fleet("status")
+        return {line.split()[0]: line[22:36].strip() for line in ran.out.splitlines()[1:]}
+
+    def test_a_life(self):
+        out = self.up("-n", "3")
+        self.assertIn(self.url, out)
+        self.assertEqual(shardcask(self.url, "put", "k", "1").code, 0)
+        self.assertEqual(self.rows(), {"coordinator": "serving", "shard-1": "serving",
+                                       "shard-2": "serving", "shard-3": "serving"})
+        shards = json.loads(shardcask(self.url, "shards").out)
+        self.assertEqual([s["url"] for s in shards],
+                         ["ipc://%s/shard-%d/shard.sock" % (os.path.realpath(self.dir), n)
+                          for n in (1, 2, 3)])
+        pids = [self.pid(n) for n in ("coordinator", "shard-1", "shard-2", "shard-3")]
+        self.assertIn("4 processes", self.done("down"))
+        self.assertFalse(any(self.runs(pid) for pid in pids))
+        self.assertIn("0 processes", self.done("down"))
+        # The number and the address are remembered.
+        ran = self.run_fleet("up", "-n", "5")
+        self.assertEqual(ran.code, 0, ran)
+        self.assertIn("3 shards", ran.err)
+        self.assertEqual(shardcask(self.url, "get", "k").out, "1\n")
+
+    def test_up_twice_changes_nothing(self):
+        self.up("-n", "1")
+        before = self.pid("shard-1"), self.pid("coordinator")
+        self.up()
+        self.assertEqual((self.pid("shard-1"), self.pid("coordinator")), before)
+
+    def test_up_mends_what_has_died(self):
+        self.up("-n", "2")
+        for n in range(50):
+            shardcask(self.url, "put", "k%d" % n, str(n))
+        os.kill(self.pid("shard-2"), signal.SIGKILL)
+        os.kill(self.pid("coordinator"), signal.SIGKILL)
+        wait_for(lambda: self.rows()["shard-2"] == "stopped", "status to show it")
+        ran = self.run_fleet("status")
+        self.assertEqual(ran.code, 1)
+        self.up()
+        self.assertEqual(set(self.rows().values()), {"serving"})
+        self.assertEqual(shardcask(self.url, "count").out, "50\n")
+
+    def test_restart(self):
+        self.up("-n", "2")
+        shardcask(self.url, "put", "k", "1")
+        before = self.pid("shard-1")
+        self.done("restart", "1")
+        self.assertNotEqual(self.pid("shard-1"), before)
+        os.kill(self.pid("shard-2"), signal.SIGKILL)
+        self.done("restart", "shard-2")
+        self.done("restart", "coordinator")
+        self.assertEqual(set(self.rows().values()), {"serving"})
+        self.done("restart")
+        self.assertEqual(shardcask(self.url, "get", "k").out, "1\n")
+        self.assertEqual(self.run_fleet("restart", "9").code, 2)
+
+    def test_options_reach_the_shards_and_stay(self):
+        self.up("-n", "1", "--sync", "100")
+        with open("/proc/%d/cmdline" % self.pid("shard-1"), "rb") as line:
+            self.assertIn(b"--sync=100", line.read())
+        self.done("restart", "1")
+        with open("/proc/%d/cmdline" % self.pid("shard-1"), "rb") as line:
+            self.assertIn(b"--sync=100", line.read())
+
+    def test_a_start_that_fails_says_why_and_leaves_nothing(self):
+        ran = self.run_fleet("up", "-n", "1", "--sync", "nonsense", "--listen", self.url)
+        self.assertEqual(ran.code, 1)
+        self.assertIn("nonsense", ran.err)
+        self.assertEqual(set(self.rows().values()), {"stopped"})
+        self.up("-n", "1")  # and what was wrong is not remembered
+
+    def test_an_address_that_is_taken(self):
+        other = self.fleet(shards=1)
+        ran = self.run_fleet("up", "-n", "1", "--listen", other.url)
+        self.assertEqual(ran.code, 1, ran)
+        self.assertIn(other.url, ran.err)
+        self.assertEqual(set(self.rows().values()), {"stopped"})
+
+    def test_a_stale_pid_is_not_signalled(self):
+        self.up("-n", "1")
+        os.kill(self.pid("shard-1"), signal.SIGKILL)
+        with open(os.path.join(self.dir, "shard-1.pid"), "w", encoding="ascii") as pid:
+            pid.write("%d\n" % os.getpid())
+        self.done("down")  # and this test is alive
+
+    def test_logs(self):
+        self.up("-n", "1")
+        self.assertIn("ready to serve", self.done("logs", "1"))
+        self.assertIn("ready to serve", self.done("logs", "coordinator"))
+        self.assertIn("ready to serve", self.done("logs"))
+
+    def test_usage(self):
+        for args in ([], ["nonsense"], ["up", "-n", "0"], ["up", "-n", "x"], ["up", "-n"],
+                     ["up", "more"], ["down", "more"], ["remove"], ["remove", "x"], ["add", "x"]):
+            self.assertEqual(self.run_fleet(*args).code, 2, args)
+        self.assertEqual(harness.run([FLEET, "--help"]).code, 0)
+        self.assertEqual(self.run_fleet("status").code, 1)
+        self.dir = "/tmp/" + "x" * 200
+        ran = self.run_fleet("up")
+        self.assertEqual(ran.code, 2)
+        self.assertIn("shorter --dir", ran.err)
+        self.assertFalse(os.path.exists(self.dir))
+
+
+if __name__ == "__main__":
+    harness.main()
