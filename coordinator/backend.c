@@ -4,8 +4,8 @@
 #include "common/log.h"
 #include "common/msg.h"
 #include "coordinator/gather.h"
+#include "coordinator/introduction.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,40 +14,20 @@
 #define JOIN_ITEMS 4096u /* ... or so many requests */
 #define QUEUE_BYTES_MAX (256u << 20) /* more waiting in a lane: busy */
 #define QUEUE_ITEMS_MAX (4u << 20)
-#define FLIGHT_BYTES_KEEP (256u << 10) /* memory that an idle flight or lane keeps */
 #define HELLO_TIMEOUT_MS 5000u
 #define REFUSAL_RETRY_MS 2000u /* a refused shard is asked again: its trouble may pass */
-
-/* A request that waits or is in flight: its bytes in the buffer beside it, and who asked. */
-struct item {
-    struct sc_backend_target target;
-    size_t size;
-};
-
-/* A run of requests, oldest first: `bytes` holds their encodings one behind the other. What has
- * been taken away in front stays allocated until it is half of the whole, so that taking is cheap.
- */
-struct run {
-    struct sc_buf bytes;
-    size_t bytes_head; /* taken away */
-    struct item *items;
-    size_t head; /* taken away */
-    size_t end;
-    size_t capacity;
-};
 
 /* A message in flight. */
 struct flight {
     struct sc_backend_call call; /* must be first: the tag of a send */
     struct sc_backend *backend;
     enum sc_backend_lane lane;
-    struct run run;
+    struct sc_run run;
     struct flight *next; /* in the list of spare ones */
 };
 
 struct lane {
-    struct run waiting;
-    size_t begun_at; /* size of waiting.bytes when a submission began */
+    struct sc_run waiting;
     uint32_t in_flight;
 };
 
@@ -86,7 +66,7 @@ static const uint32_t in_flight_max[SC_BACKEND_LANES] = {
 
 /* ---- Answers ---- */
 
-static void answer(const struct sc_backend_target *target, struct sc_slice reply)
+static void answer(const struct sc_run_target *target, struct sc_slice reply)
 {
     if (target->gather != NULL) {
         sc_gather_put(target->gather, target->index, reply);
@@ -95,7 +75,7 @@ static void answer(const struct sc_backend_target *target, struct sc_slice reply
     }
 }
 
-static void answer_status(const struct sc_backend_target *target, enum sc_status status,
+static void answer_status(const struct sc_run_target *target, enum sc_status status,
                           const char *why)
 {
     struct sc_buf reply = {0};
@@ -115,90 +95,6 @@ const char *sc_backend_why(struct sc_backend *backend)
     sc_why(backend->why, "shard %" PRIu32 " at %s is unavailable: %.*s", backend->shard_id,
            backend->url, 200, reason[0] != '\0' ? reason : "it has not been reached yet");
     return backend->why;
-}
-
-/* ---- Runs ---- */
-
-static size_t run_count(const struct run *run)
-{
-    return run->end - run->head;
-}
-
-static struct item *run_item(const struct run *run, size_t index)
-{
-    return &run->items[run->head + index];
-}
-
-static struct sc_slice run_bytes(const struct run *run)
-{
-    if (run->bytes.size == 0) {
-        return sc_slice(NULL, 0);
-    }
-    return sc_slice(run->bytes.data + run->bytes_head, run->bytes.size - run->bytes_head);
-}
-
-static void run_push(struct run *run, const struct sc_backend_target *target, size_t size)
-{
-    if (run->end == run->capacity) {
-        run->capacity = run->capacity == 0 ? 16 : run->capacity * 2;
-        run->items = sc_realloc(run->items, run->capacity * sizeof *run->items);
-    }
-    run->items[run->end++] = (struct item){.target = *target, .size = size};
-}
-
-static void run_reset(struct run *run)
-{
-    sc_buf_reset(&run->bytes, FLIGHT_BYTES_KEEP);
-    run->bytes_head = 0;
-    run->head = run->end = 0;
-    if (run->capacity > JOIN_ITEMS) {
-        free(run->items);
-        run->items = NULL;
-        run->capacity = 0;
-    }
-}
-
-static void run_fini(struct run *run)
-{
-    sc_buf_fini(&run->bytes);
-    free(run->items);
-    *run = (struct run){0};
-}
-
-/* Takes the first `count` requests, of `bytes` bytes in all, away. */
-static void run_take(struct run *run, size_t count, size_t bytes)
-{
-    run->head += count;
-    run->bytes_head += bytes;
-    if (run->head == run->end) {
-        run_reset(run);
-    } else if (run->head > run->end / 2) {
-        sc_buf_consume(&run->bytes, run->bytes_head);
-        run->bytes_head = 0;
-        run->end -= run->head;
-        memmove(run->items, run->items + run->head, run->end * sizeof *run->items);
-        run->head = 0;
-    }
-}
-
-/* Moves the first `count` requests of `from` behind those of `to`. */
-static void run_move(struct run *from, size_t count, struct run *to)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; i < count; i++) {
-        const struct item *item = run_item(from, i);
-        run_push(to, &item->target, item->size);
-        bytes += item->size;
-    }
-    sc_buf_append(&to->bytes, run_bytes(from).data, bytes);
-    run_take(from, count, bytes);
-}
-
-static void swap_runs(struct run *a, struct run *b)
-{
-    struct run kept = *a;
-    *a = *b;
-    *b = kept;
 }
 
 /* ---- Flights ---- */
@@ -221,19 +117,19 @@ static struct flight *take_flight(struct sc_backend *backend, enum sc_backend_la
 
 static void give_back_flight(struct flight *flight)
 {
-    run_reset(&flight->run);
+    sc_run_reset(&flight->run);
     flight->next = flight->backend->spare;
     flight->backend->spare = flight;
 }
 
 /* How many of the waiting requests make up the next message. */
-static size_t next_message(const struct run *waiting)
+static size_t next_message(const struct sc_run *waiting)
 {
     size_t bytes = 0;
     size_t count = 0;
-    while (count < run_count(waiting) && count < JOIN_ITEMS &&
-           (count == 0 || bytes + run_item(waiting, count)->size <= JOIN_BYTES)) {
-        bytes += run_item(waiting, count++)->size;
+    while (count < sc_run_count(waiting) && count < JOIN_ITEMS &&
+           (count == 0 || bytes + sc_run_item(waiting, count)->size <= JOIN_BYTES)) {
+        bytes += sc_run_item(waiting, count++)->size;
     }
     return count;
 }
@@ -243,16 +139,16 @@ static void send_next(struct sc_backend *backend, enum sc_backend_lane lane)
     struct lane *from = &backend->lanes[lane];
     struct flight *flight = take_flight(backend, lane);
     size_t count = next_message(&from->waiting);
-    if (count == run_count(&from->waiting)) {
-        swap_runs(&flight->run, &from->waiting);
+    if (count == sc_run_count(&from->waiting)) {
+        sc_run_swap(&flight->run, &from->waiting);
     } else {
-        run_move(&from->waiting, count, &flight->run);
+        sc_run_move(&from->waiting, count, &flight->run);
     }
     struct sc_buf *out =
         sc_sp_send_begin(backend->link, &flight->call, backend->shared->timeout_ms);
     sc_msg_put_op(out, SC_OP_X_JOIN, 1);
     sc_mp_put_array(out, (uint32_t)count);
-    sc_buf_append_slice(out, run_bytes(&flight->run));
+    sc_buf_append_slice(out, sc_run_bytes(&flight->run));
     sc_sp_send_end(backend->link);
     from->in_flight++;
     backend->counts.messages++;
@@ -262,7 +158,7 @@ static void send_next(struct sc_backend *backend, enum sc_backend_lane lane)
 void sc_backend_flush(struct sc_backend *backend)
 {
     for (int lane = 0; lane < SC_BACKEND_LANES; lane++) {
-        while (backend->state == UP && run_count(&backend->lanes[lane].waiting) > 0 &&
+        while (backend->state == UP && sc_run_count(&backend->lanes[lane].waiting) > 0 &&
                backend->lanes[lane].in_flight < in_flight_max[lane]) {
             send_next(backend, (enum sc_backend_lane)lane);
         }
@@ -270,14 +166,14 @@ void sc_backend_flush(struct sc_backend *backend)
 }
 
 /* Ends every request of a run with one status. */
-static void fail_run(struct sc_backend *backend, struct run *run, enum sc_status status,
+static void fail_run(struct sc_backend *backend, struct sc_run *run, enum sc_status status,
                      const char *why)
 {
-    for (size_t i = 0; i < run_count(run); i++) {
-        answer_status(&run_item(run, i)->target, status, why);
+    for (size_t i = 0; i < sc_run_count(run); i++) {
+        answer_status(&sc_run_item(run, i)->target, status, why);
     }
-    backend->outstanding -= run_count(run);
-    run_reset(run);
+    backend->outstanding -= sc_run_count(run);
+    sc_run_reset(run);
 }
 
 /* Reads may be repeated by whoever asked: they are unavailable, not unknown. */
@@ -294,9 +190,9 @@ static void fail_flight(struct flight *flight)
 /* Puts the requests that are left, which the shard has not begun, back in front of their lane. */
 static void requeue(struct flight *flight)
 {
-    struct run *waiting = &flight->backend->lanes[flight->lane].waiting;
-    run_move(waiting, run_count(waiting), &flight->run);
-    swap_runs(&flight->run, waiting);
+    struct sc_run *waiting = &flight->backend->lanes[flight->lane].waiting;
+    sc_run_move(waiting, sc_run_count(waiting), &flight->run);
+    sc_run_swap(&flight->run, waiting);
 }
 
 static bool is_again(struct sc_slice reply)
@@ -338,7 +234,7 @@ static bool deliver(struct flight *flight, struct sc_slice body)
         refuse_flight(flight, &reply);
         return true;
     }
-    if (!sc_mp_array(&reply.result, &count) || count != run_count(&flight->run)) {
+    if (!sc_mp_array(&reply.result, &count) || count != sc_run_count(&flight->run)) {
         return false;
     }
     for (; count > 0; count--) {
@@ -350,15 +246,14 @@ static bool deliver(struct flight *flight, struct sc_slice body)
             requeue(flight);
             return true;
         }
-        const struct item *item = run_item(&flight->run, 0);
+        const struct sc_run_item *item = sc_run_item(&flight->run, 0);
         if (is_moved(raw)) {
             answer_status(&item->target, SC_UNAVAILABLE,
                           "the shard has not been told yet that this slot is its own");
         } else {
             answer(&item->target, raw);
         }
-        flight->run.bytes_head += item->size;
-        flight->run.head++;
+        sc_run_pop(&flight->run);
         backend->outstanding--;
     }
     return true;
@@ -388,27 +283,24 @@ static void on_joined(struct sc_backend_call *call, enum sc_status status, struc
 /* ---- Submitting ---- */
 
 struct sc_buf *sc_backend_submit_begin(struct sc_backend *backend, enum sc_backend_lane lane,
-                                       const struct sc_backend_target *target)
+                                       const struct sc_run_target *target)
 {
     struct lane *to = &backend->lanes[lane];
     if (backend->state != UP) {
         answer_status(target, SC_UNAVAILABLE, sc_backend_why(backend));
         return NULL;
     }
-    if (to->waiting.bytes.size > QUEUE_BYTES_MAX || run_count(&to->waiting) > QUEUE_ITEMS_MAX) {
+    if (to->waiting.bytes.size > QUEUE_BYTES_MAX || sc_run_count(&to->waiting) > QUEUE_ITEMS_MAX) {
         answer_status(target, SC_BUSY, "too much is waiting for this shard: try again later");
         return NULL;
     }
-    to->begun_at = to->waiting.bytes.size;
-    run_push(&to->waiting, target, 0);
     backend->outstanding++;
-    return &to->waiting.bytes;
+    return sc_run_push_begin(&to->waiting, target);
 }
 
 void sc_backend_submit_end(struct sc_backend *backend, enum sc_backend_lane lane)
 {
-    struct lane *to = &backend->lanes[lane];
-    to->waiting.items[to->waiting.end - 1].size = to->waiting.bytes.size - to->begun_at;
+    sc_run_push_end(&backend->lanes[lane].waiting);
 }
 
 void sc_backend_call(struct sc_backend *backend, struct sc_backend_call *call,
@@ -449,32 +341,23 @@ static void send_step(struct sc_backend *backend, enum state state, struct sc_sl
 static void send_hello(struct sc_backend *backend, enum state state)
 {
     struct sc_buf request = {0};
-    sc_msg_put_op(&request, SC_OP_X_HELLO, 0);
+    sc_introduction_put_hello(&request);
     send_step(backend, state, sc_buf_slice(&request));
     sc_buf_fini(&request);
 }
 
 static void send_adopt(struct sc_backend *backend)
 {
-    const struct sc_cluster *cluster = backend->shared->cluster;
     struct sc_buf request = {0};
-    sc_msg_put_op(&request, SC_OP_X_ADOPT, 2);
-    sc_mp_put_bin(&request, sc_slice(cluster->id, sizeof cluster->id));
-    sc_mp_put_uint(&request, backend->shard_id);
+    sc_introduction_put_adopt(backend->shared->cluster, backend->shard_id, &request);
     send_step(backend, ADOPT, sc_buf_slice(&request));
     sc_buf_fini(&request);
 }
 
 static void send_grant(struct sc_backend *backend, enum state state)
 {
-    const struct sc_cluster *cluster = backend->shared->cluster;
     struct sc_buf request = {0};
-    sc_msg_put_op(&request, SC_OP_X_GRANT, 5);
-    sc_mp_put_bin(&request, sc_slice(cluster->id, sizeof cluster->id));
-    sc_mp_put_uint(&request, backend->shard_id);
-    sc_mp_put_uint(&request, cluster->term);
-    sc_mp_put_uint(&request, cluster->epoch);
-    sc_cluster_put_ranges(cluster, true, &request);
+    sc_introduction_put_grant(backend->shared->cluster, backend->shard_id, &request);
     send_step(backend, state, sc_buf_slice(&request));
     sc_buf_fini(&request);
 }
@@ -495,85 +378,29 @@ void sc_backend_adopted(struct sc_backend *backend)
     }
 }
 
-/* What a shard says of itself. */
-struct identity {
-    bool adopted;
-    struct sc_slice cluster;
-    uint64_t shard;
-    uint64_t keys;
-};
-
-static bool parse_identity(struct sc_mp *mp, struct identity *identity)
-{
-    uint32_t pairs = 0;
-    if (!sc_mp_map(mp, &pairs)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < pairs; i++) {
-        struct sc_slice name;
-        bool good = sc_mp_str(mp, &name);
-        if (good && sc_slice_equal(name, sc_slice_str("adopted"))) {
-            good = sc_mp_bool(mp, &identity->adopted);
-        } else if (good && sc_slice_equal(name, sc_slice_str("cluster"))) {
-            good = sc_mp_bytes(mp, &identity->cluster);
-        } else if (good && sc_slice_equal(name, sc_slice_str("shard"))) {
-            good = sc_mp_uint(mp, &identity->shard);
-        } else if (good && sc_slice_equal(name, sc_slice_str("keys"))) {
-            good = sc_mp_uint(mp, &identity->keys);
-        } else if (good) {
-            good = sc_mp_skip(mp, NULL);
-        }
-        if (!good) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* The map's own record of this shard; the cluster never lets go of a shard with a backend. */
-static bool known_as_adopted(const struct sc_backend *backend)
-{
-    const struct sc_cluster *cluster = backend->shared->cluster;
-    for (size_t i = 0; i < cluster->shard_count; i++) {
-        if (cluster->shards[i].id == backend->shard_id) {
-            return cluster->shards[i].adopted;
-        }
-    }
-    return false;
-}
-
 static void request_log_entry(struct sc_backend *backend)
 {
     backend->state = ADOPTED;
-    if (known_as_adopted(backend)) {
+    if (sc_introduction_is_adopted(backend->shared->cluster, backend->shard_id)) {
         sc_backend_grant(backend);
     } else {
         backend->shared->on_adopted(backend->shared->arg, backend);
     }
 }
 
-static void judge_identity(struct sc_backend *backend, const struct identity *identity)
+static void judge(struct sc_backend *backend, struct sc_msg_reply *hello)
 {
-    const struct sc_cluster *cluster = backend->shared->cluster;
     char why[SC_WHY_SIZE];
-    if (!identity->adopted) {
-        if (known_as_adopted(backend)) {
-            refuse(backend, "its directory is empty, but this shard has data: start it on its own "
-                            "directory");
-        } else if (identity->keys > 0) {
-            refuse(backend,
-                   "its directory holds keys of no cluster: start it on an empty directory");
-        } else {
-            send_adopt(backend);
-        }
-    } else if (!sc_slice_equal(identity->cluster, sc_slice(cluster->id, sizeof cluster->id))) {
-        refuse(backend, "its directory belongs to another cluster: start it on its own directory");
-    } else if (identity->shard != backend->shard_id) {
-        sc_why(why, "its directory is that of shard %" PRIu64 ": start it on its own directory",
-               identity->shard);
-        refuse(backend, why);
-    } else {
+    switch (sc_introduction_judge(backend->shared->cluster, backend->shard_id, hello, why)) {
+    case SC_INTRODUCTION_ADOPT:
+        send_adopt(backend);
+        break;
+    case SC_INTRODUCTION_KNOWN:
         request_log_entry(backend);
+        break;
+    case SC_INTRODUCTION_REFUSE:
+        refuse(backend, why);
+        break;
     }
 }
 
@@ -620,7 +447,6 @@ static void on_step(struct sc_backend_call *call, enum sc_status status, struct 
 {
     struct sc_backend *backend = ((struct step *)call)->backend;
     struct sc_msg_reply reply;
-    struct identity identity = {0};
     backend->step_busy = false;
     if (status != SC_OK) {
         if (sc_sp_link_up(backend->link)) {
@@ -636,11 +462,7 @@ static void on_step(struct sc_backend_call *call, enum sc_status status, struct 
                (const char *)reply.why.data);
         refuse(backend, why);
     } else if (backend->state == HELLO || backend->state == REFUSED) {
-        if (parse_identity(&reply.result, &identity)) {
-            judge_identity(backend, &identity);
-        } else {
-            refuse(backend, "what answers there is no shardcask shard");
-        }
+        judge(backend, &reply);
     } else if (backend->state == ADOPT) {
         request_log_entry(backend);
     } else if (backend->state == GRANT || backend->state == UP) {
@@ -715,12 +537,12 @@ void sc_backend_close(struct sc_backend *backend)
     for (int lane = 0; lane < SC_BACKEND_LANES; lane++) {
         fail_run(backend, &backend->lanes[lane].waiting, SC_UNAVAILABLE,
                  "the coordinator is shutting down");
-        run_fini(&backend->lanes[lane].waiting);
+        sc_run_fini(&backend->lanes[lane].waiting);
     }
     while (backend->spare != NULL) {
         struct flight *flight = backend->spare;
         backend->spare = flight->next;
-        run_fini(&flight->run);
+        sc_run_fini(&flight->run);
         free(flight);
     }
     free(backend);
@@ -739,8 +561,8 @@ bool sc_backend_up(const struct sc_backend *backend)
 void sc_backend_counts(const struct sc_backend *backend, struct sc_backend_counts *counts)
 {
     *counts = backend->counts;
-    counts->waiting = run_count(&backend->lanes[SC_BACKEND_READS].waiting) +
-                      run_count(&backend->lanes[SC_BACKEND_WRITES].waiting);
+    counts->waiting = sc_run_count(&backend->lanes[SC_BACKEND_READS].waiting) +
+                      sc_run_count(&backend->lanes[SC_BACKEND_WRITES].waiting);
 }
 
 uint64_t sc_backend_outstanding(const struct sc_backend *backend)

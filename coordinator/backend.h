@@ -24,6 +24,7 @@
 #include "common/config.h"
 #include "common/sp.h"
 #include "coordinator/cluster.h"
+#include "coordinator/run.h"
 
 struct sc_backend;
 
@@ -40,14 +41,6 @@ struct sc_backend_shared {
      * sc_backend_adopted is called. */
     void (*on_adopted)(void *arg, struct sc_backend *backend);
     void *arg;
-};
-
-/* Where a reply goes: to a client's connection (gather NULL), or into a collected reply. */
-struct sc_gather;
-struct sc_backend_target {
-    struct sc_gather *gather;
-    uint32_t index; /* in the gather */
-    struct sc_sp_origin origin;
 };
 
 /* Begins to connect. Borrows `shared`. Lock not held. */
@@ -76,7 +69,7 @@ void sc_backend_tick(struct sc_backend *backend);
  * is returned and calls sc_backend_submit_end. NULL: the backend is down or its queue is full, and
  * the target has been answered. */
 struct sc_buf *sc_backend_submit_begin(struct sc_backend *backend, enum sc_backend_lane lane,
-                                       const struct sc_backend_target *target);
+                                       const struct sc_run_target *target);
 void sc_backend_submit_end(struct sc_backend *backend, enum sc_backend_lane lane);
 
 /* Sends what waits, as far as the lanes allow. To be called when a receive has been worked off. */

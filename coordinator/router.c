@@ -19,7 +19,7 @@ void sc_router_single(struct sc_fleet *fleet, const struct sc_msg_request *reque
 {
     struct sc_backend *backend = backend_of(fleet, request->key);
     enum sc_backend_lane lane = lane_of((sc_op_kind(request->op) & SC_OP_WRITE) != 0);
-    struct sc_backend_target target = {.origin = *origin};
+    struct sc_run_target target = {.origin = *origin};
     struct sc_buf *out = sc_backend_submit_begin(backend, lane, &target);
     if (out != NULL) {
         sc_buf_append_slice(out, request->raw);
@@ -98,7 +98,7 @@ void sc_router_multi(struct sc_fleet *fleet, struct sc_msg_request *request,
             continue;
         }
         struct sc_backend *backend = backend_of(fleet, item.key);
-        struct sc_backend_target target = {.gather = gather, .index = i};
+        struct sc_run_target target = {.gather = gather, .index = i};
         struct sc_buf *out = sc_backend_submit_begin(backend, lane, &target);
         if (out != NULL) {
             put_item(out, request->op, &item);
