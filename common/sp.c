@@ -273,6 +273,9 @@ static int start_caretaker(struct sc_sp_hub *hub)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&hub->caretaker, NULL, caretaker, hub);
+    if (error == 0) {
+        pthread_setname_np(hub->caretaker, "sp:caretaker");
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return error;
 }

@@ -16,12 +16,13 @@
  * the replies in any order.
  *
  * Threads. Everything of a hub is guarded by its one lock. All callbacks run with the lock held, on
- * threads of nng or of the hub (on_drained also in sc_sp_hub_unlock), and must not block: no disk,
- * no sleep, no waiting for another message. A thread of the program's own enters through
- * sc_sp_hub_lock. Receives that complete at the same time are handled by one thread, one after the
- * other; then their output is sent, joined per connection, one send in flight for each. A thread of
- * nng takes on the signal mask of whoever calls nng first: block what the program waits for with
- * sigwait or signalfd before the first hub is opened. After fork() a child must not use a hub.
+ * threads of nng or of the hub, and must not block: no disk, no sleep, no waiting for another
+ * message. A thread of the program's own enters through sc_sp_hub_lock; callbacks may also run in
+ * its sc_sp_hub_unlock, so it must not hold a lock then that they take. Receives that complete at
+ * the same time are handled by one thread, one after the other; then their output is sent, joined
+ * per connection, one send in flight for each. A thread of nng takes on the signal mask of whoever
+ * calls nng first: block what the program waits for with sigwait or signalfd before the first hub
+ * is opened. After fork() a child must not use a hub.
  *
  * Robustness. A frame's length is checked against the limit before memory is taken for it; a peer
  * that breaks the protocol, or does not finish the handshake in time, loses its connection and

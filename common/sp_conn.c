@@ -68,7 +68,7 @@ static void conn_free(struct sc_sp_conn *conn)
     nng_aio_reap(conn->receive_aio);
     nng_aio_reap(conn->wake_aio);
     nng_aio_reap(conn->send_aio);
-    free(conn->in);
+    sc_sp_input_fini(&conn->in);
     sc_buf_fini(&conn->out);
     sc_buf_fini(&conn->wire);
     free(conn);
@@ -209,26 +209,27 @@ static size_t payload_max(const struct sc_sp_conn *conn)
     return conn->message_max + SC_SP_FRAME_WORDS_MAX;
 }
 
-/* Takes the handshake off the beginning of the input. */
-static size_t handle_handshake(struct sc_sp_conn *conn)
+/* Takes the handshake off the beginning of the input, if it is whole. */
+static void handle_handshake(struct sc_sp_conn *conn)
 {
-    if (conn->in_size < SC_SP_FRAME_HANDSHAKE) {
-        return 0;
+    struct sc_slice bytes = sc_sp_input_bytes(&conn->in);
+    if (bytes.size < SC_SP_FRAME_HANDSHAKE) {
+        return;
     }
     uint16_t protocol;
-    if (!sc_sp_frame_handshake_get(conn->in, &protocol)) {
+    if (!sc_sp_frame_handshake_get(bytes.data, &protocol)) {
         sc_sp_conn_kill(conn, "the peer does not speak the SP protocol");
-        return 0;
+        return;
     }
     if (protocol != conn->peer_protocol) {
         sc_sp_conn_kill(conn, conn->peer_protocol == SC_SP_FRAME_REP
                                   ? "the peer is not an SP server (REP)"
                                   : "the peer is not an SP client (REQ)");
-        return 0;
+        return;
     }
+    sc_sp_input_consume(&conn->in, SC_SP_FRAME_HANDSHAKE);
     conn->open = true;
     conn->ops->opened(conn);
-    return SC_SP_FRAME_HANDSHAKE;
 }
 
 static void handle_frame(struct sc_sp_conn *conn, struct sc_slice payload)
@@ -250,95 +251,35 @@ static void handle_frame(struct sc_sp_conn *conn, struct sc_slice payload)
     }
 }
 
-/* Handles whole frames at the beginning of the input, as many as the limit for output permits, and
- * moves what is left to the front. */
+/* Handles whole frames at the beginning of the input, as many as the limit for output permits. */
 static void handle_input(struct sc_sp_conn *conn)
 {
-    size_t used = 0;
-    conn->need = 0;
     conn->unread = false;
     if (!conn->open) {
-        used = handle_handshake(conn);
+        handle_handshake(conn);
     }
     while (conn->open && !conn->dead) {
         if (over(conn) || !takes_requests(conn)) {
             conn->unread = true;
-            break;
+            return;
         }
+        struct sc_slice bytes = sc_sp_input_bytes(&conn->in);
         struct sc_slice payload;
-        enum sc_sp_frame_found found =
-            sc_sp_frame_find(conn->in + used, conn->in_size - used, conn->ipc, payload_max(conn),
-                             &payload, &conn->need);
+        size_t total;
+        enum sc_sp_frame_found found = sc_sp_frame_find(bytes.data, bytes.size, conn->ipc,
+                                                        payload_max(conn), &payload, &total);
+        conn->in.need = found == SC_SP_FRAME_PART ? total : 0;
         if (found == SC_SP_FRAME_BAD) {
             sc_sp_conn_kill(conn, "no frame, or a message over the limit");
-            break;
         }
-        if (found == SC_SP_FRAME_PART) {
-            break;
+        if (found != SC_SP_FRAME_WHOLE) {
+            return;
         }
-        used += conn->need;
-        conn->need = 0;
         conn->since_ms = conn->hub->now_ms;
         conn->hub->stirred = true;
         handle_frame(conn, payload);
+        sc_sp_input_consume(&conn->in, total);
     }
-    conn->in_size -= used;
-    if (used > 0 && conn->in_size > 0) {
-        memmove(conn->in, conn->in + used, conn->in_size);
-    }
-}
-
-static void resize_input(struct sc_sp_conn *conn, size_t capacity)
-{
-    assert(capacity >= conn->in_size);
-    if (capacity != conn->in_capacity) {
-        conn->in = sc_realloc(conn->in, capacity);
-        conn->in_capacity = capacity;
-        conn->roomy = 0;
-    }
-}
-
-/* A full buffer doubles, so that a large frame gets only the memory that its bytes have earned by
- * arriving; a small one that has been filled is a sign of load and calls for larger steps. */
-static size_t grown(const struct sc_sp_conn *conn)
-{
-    size_t doubled = 2 * conn->in_capacity;
-    if (conn->in_capacity < SC_SP_RECEIVE_STEP) {
-        return SC_SP_RECEIVE_STEP;
-    }
-    if (conn->in_size < conn->in_capacity) {
-        return conn->in_capacity;
-    }
-    return conn->need > conn->in_size && conn->need < doubled ? conn->need : doubled;
-}
-
-/* A buffer that has had much room left for a while shrinks, a very large one as soon as it can. */
-static size_t shrunk(const struct sc_sp_conn *conn)
-{
-    size_t capacity = conn->in_capacity;
-    bool large = capacity > SC_SP_RECEIVE_KEEP && conn->need <= SC_SP_RECEIVE_KEEP;
-    size_t smaller = large ? SC_SP_RECEIVE_STEP : capacity / 4;
-    if (smaller < SC_SP_RECEIVE_SMALL) {
-        smaller = SC_SP_RECEIVE_SMALL;
-    }
-    bool fits = conn->in_size < smaller && (large || conn->need <= smaller);
-    return fits && smaller < capacity && (large || conn->roomy >= SC_SP_RECEIVE_PATIENCE)
-               ? smaller
-               : capacity;
-}
-
-/* Gives the next receive its room. */
-static void size_input(struct sc_sp_conn *conn)
-{
-    if (conn->in_capacity == 0) {
-        resize_input(conn, SC_SP_RECEIVE_SMALL);
-    } else if (conn->filled || conn->in_size == conn->in_capacity) {
-        resize_input(conn, grown(conn));
-    } else {
-        resize_input(conn, shrunk(conn));
-    }
-    conn->filled = false;
-    assert(conn->in_size < conn->in_capacity);
 }
 
 /* True when an aio without a callback that has been submitted is done. */
@@ -358,9 +299,9 @@ static bool aio_done(nng_aio *aio)
 static bool receive(struct sc_sp_conn *conn)
 {
     assert(!conn->dead && !conn->receiving);
-    size_input(conn);
+    nng_iov iov;
+    iov.iov_buf = sc_sp_input_room(&conn->in, &iov.iov_len);
     conn->receiving_aio = conn->hub->plain ? conn->wake_aio : conn->receive_aio;
-    nng_iov iov = {conn->in + conn->in_size, conn->in_capacity - conn->in_size};
     (void)nng_aio_set_iov(conn->receiving_aio, 1, &iov); /* cannot fail for one */
     conn->receiving = true;
     sc_sp_conn_ref(conn);
@@ -377,13 +318,10 @@ static void wake_when_received(struct sc_sp_conn *conn)
 
 static void count_received(struct sc_sp_conn *conn, size_t received)
 {
-    assert(received <= conn->in_capacity - conn->in_size);
-    conn->in_size += received;
-    conn->filled = conn->in_size == conn->in_capacity;
-    conn->roomy = conn->in_size <= conn->in_capacity / 4 ? conn->roomy + 1 : 0;
+    sc_sp_input_received(&conn->in, received);
     conn->traffic->bytes_in += received;
     conn->in_progress += received;
-    if (conn->in_progress >= SC_SP_RECEIVE_SMALL) {
+    if (conn->in_progress >= SC_SP_PROGRESS) {
         conn->in_progress = 0;
         conn->since_ms = conn->hub->now_ms;
     }
@@ -409,8 +347,7 @@ static void received(void *arg)
         sc_sp_conn_touch(conn);
     } else if (!conn->dead && error == NNG_ECANCELED) {
         /* The sweep wants the buffer back; what is left of a frame stays. */
-        resize_input(conn,
-                     conn->in_size > SC_SP_RECEIVE_SMALL ? conn->in_size : SC_SP_RECEIVE_SMALL);
+        sc_sp_input_trim(&conn->in);
         sc_sp_conn_touch(conn);
     } else if (!conn->dead) {
         sc_sp_conn_kill(conn, nng_strerror(error));
@@ -465,8 +402,7 @@ static void trim(struct sc_sp_conn *conn)
     if (!conn->sending) {
         sc_buf_fini(&conn->wire);
     }
-    if (conn->receiving && conn->in_capacity > SC_SP_RECEIVE_SMALL &&
-        conn->in_size < conn->in_capacity / 2) {
+    if (conn->receiving && sc_sp_input_trimmable(&conn->in)) {
         nng_aio_abort(conn->receive_aio, NNG_ECANCELED);
         nng_aio_abort(conn->wake_aio, NNG_ECANCELED);
     }

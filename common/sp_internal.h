@@ -6,6 +6,7 @@
  *   sp_server.c  listeners, requests and replies
  *   sp_link.c    links: dialling, requests in flight
  *   sp_url.c     addresses
+ *   sp_input.c   the receive buffer
  *   sp_frame.c   the bytes of the protocol
  *
  * Invariants, all under the hub's lock:
@@ -30,11 +31,9 @@
 #include "common/limits.h"
 #include "common/sp.h"
 #include "common/sp_frame.h"
+#include "common/sp_input.h"
 
-#define SC_SP_RECEIVE_SMALL ((size_t)4096) /* a receive buffer at rest */
-#define SC_SP_RECEIVE_STEP ((size_t)64 << 10) /* a receive buffer under load */
-#define SC_SP_RECEIVE_KEEP ((size_t)1 << 20) /* a larger one shrinks as soon as it can */
-#define SC_SP_RECEIVE_PATIENCE 32u /* receives that need little before a buffer shrinks */
+#define SC_SP_PROGRESS 4096u /* bytes of a frame that count as a sign of life */
 #define SC_SP_OUTPUT_KEEP ((size_t)64 << 10) /* an output buffer keeps up to so much when empty */
 #define SC_SP_OUTPUT_DEFAULT ((size_t)4 << 20)
 #define SC_SP_REQUEST_COST 1024u /* what a request in flight counts beside its own bytes */
@@ -99,13 +98,7 @@ struct sc_sp_conn {
     uint64_t origins; /* how many they are */
     size_t frame_begin; /* in `out`, of the frame being written */
     nng_aio *receiving_aio; /* whichever has the result of the receive in flight */
-    /* Received and not yet handled: in_size bytes at the beginning of `in`. While a receive is in
-     * flight nng owns what lies behind them. */
-    uint8_t *in;
-    size_t in_size, in_capacity;
-    size_t need; /* bytes of the frame that has begun to arrive, with its prefix; 0: not known */
-    bool filled; /* the last receive left no room */
-    uint32_t roomy; /* receives in a row that a quarter of the buffer would have done for */
+    struct sc_sp_input in; /* its room belongs to nng while a receive is in flight */
     size_t in_progress; /* bytes received since the last sign of life */
     struct sc_buf out; /* waits to be sent */
     struct sc_buf wire; /* being sent; the first wire_sent bytes have left */
