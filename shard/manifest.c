@@ -20,6 +20,7 @@
 #define FILE_SIZE 32u
 #define VOID_SIZE 24u
 #define RANGE_SIZE 32u
+#define DISCARDED_SIZE 8u
 #define BODY_SIZE_MAX (UINT32_C(16) << 20) /* far above what any store can need */
 
 struct sc_manifest {
@@ -32,6 +33,8 @@ struct sc_manifest {
     struct sc_manifest_void *voids;
     size_t void_count;
     struct sc_manifest_slot *slots; /* SC_SLOT_COUNT of them */
+    uint64_t *discarded; /* numbers */
+    size_t discarded_count;
 };
 
 static struct sc_manifest *manifest_alloc(const struct sc_files *files)
@@ -51,6 +54,7 @@ void sc_manifest_free(struct sc_manifest *manifest)
         free(manifest->files);
         free(manifest->voids);
         free(manifest->slots);
+        free(manifest->discarded);
         free(manifest);
     }
 }
@@ -112,7 +116,7 @@ static void put_lists(struct sc_buf *out, const struct sc_manifest *manifest)
         sc_le64_put(at, manifest->files[i].number);
         sc_le64_put(at + 8, manifest->files[i].salt);
         sc_le64_put(at + 16, manifest->files[i].settled_size);
-        sc_le64_put(at + 24, 0);
+        sc_le64_put(at + 24, manifest->files[i].clean);
         out->size += FILE_SIZE;
     }
     for (size_t i = 0; i < manifest->void_count; i++) {
@@ -130,6 +134,10 @@ static void encode(struct sc_buf *out, const struct sc_manifest *manifest)
     out->size += HEAD_SIZE + FIXED_SIZE;
     put_lists(out, manifest);
     uint32_t ranges = put_ranges(out, manifest->slots);
+    for (size_t i = 0; i < manifest->discarded_count; i++) {
+        sc_le64_put(sc_buf_reserve(out, DISCARDED_SIZE), manifest->discarded[i]);
+        out->size += DISCARDED_SIZE;
+    }
 
     uint8_t *body = out->data + HEAD_SIZE;
     memcpy(body, manifest->identity.cluster, 16);
@@ -141,6 +149,7 @@ static void encode(struct sc_buf *out, const struct sc_manifest *manifest)
     sc_le32_put(body + 48, (uint32_t)manifest->file_count);
     sc_le32_put(body + 52, (uint32_t)manifest->void_count);
     sc_le32_put(body + 56, ranges);
+    sc_le32_put(body + 60, (uint32_t)manifest->discarded_count);
 
     uint32_t body_size = (uint32_t)(out->size - HEAD_SIZE);
     memcpy(out->data, MAGIC, 8);
@@ -190,8 +199,8 @@ static bool get_files(struct sc_manifest *manifest, const uint8_t *at, uint32_t 
     manifest->file_count = count;
     for (uint32_t i = 0; i < count; i++, at += FILE_SIZE) {
         struct sc_manifest_file *file = &manifest->files[i];
-        *file =
-            (struct sc_manifest_file){sc_le64_get(at), sc_le64_get(at + 8), sc_le64_get(at + 16)};
+        *file = (struct sc_manifest_file){sc_le64_get(at), sc_le64_get(at + 8),
+                                          sc_le64_get(at + 16), sc_le64_get(at + 24)};
         if (file->number == 0 || file->number >= manifest->next_number ||
             (i > 0 && file->number <= file[-1].number)) {
             return false;
@@ -227,13 +236,25 @@ static bool get_ranges(struct sc_manifest *manifest, const uint8_t *at, uint32_t
     return true;
 }
 
+static void get_discarded(struct sc_manifest *manifest, const uint8_t *at, uint32_t count)
+{
+    manifest->discarded = sc_calloc(count + 1, sizeof *manifest->discarded);
+    manifest->discarded_count = count;
+    for (uint32_t i = 0; i < count; i++, at += DISCARDED_SIZE) {
+        manifest->discarded[i] = sc_le64_get(at);
+    }
+}
+
 static bool decode(struct sc_manifest *manifest, struct sc_slice bytes)
 {
     const uint8_t *body = bytes.data;
     uint64_t files = sc_le32_get(body + 48);
     uint64_t voids = sc_le32_get(body + 52);
     uint64_t ranges = sc_le32_get(body + 56);
-    if (FIXED_SIZE + files * FILE_SIZE + voids * VOID_SIZE + ranges * RANGE_SIZE != bytes.size) {
+    uint64_t discarded = sc_le32_get(body + 60);
+    if (FIXED_SIZE + files * FILE_SIZE + voids * VOID_SIZE + ranges * RANGE_SIZE +
+            discarded * DISCARDED_SIZE !=
+        bytes.size) {
         return false;
     }
     memcpy(manifest->identity.cluster, body, 16);
@@ -246,8 +267,11 @@ static bool decode(struct sc_manifest *manifest, struct sc_slice bytes)
     if (!get_files(manifest, lists, (uint32_t)files)) {
         return false;
     }
-    get_voids(manifest, lists + files * FILE_SIZE, (uint32_t)voids);
-    return get_ranges(manifest, lists + files * FILE_SIZE + voids * VOID_SIZE, (uint32_t)ranges);
+    lists += files * FILE_SIZE;
+    get_voids(manifest, lists, (uint32_t)voids);
+    lists += voids * VOID_SIZE;
+    get_discarded(manifest, lists + ranges * RANGE_SIZE, (uint32_t)discarded);
+    return get_ranges(manifest, lists, (uint32_t)ranges);
 }
 
 /* Reads the whole file. */
@@ -530,7 +554,7 @@ enum sc_status sc_manifest_add_file(struct sc_manifest *manifest, uint64_t numbe
         manifest->files[at] = manifest->files[at - 1];
         at--;
     }
-    manifest->files[at] = (struct sc_manifest_file){number, salt, 0};
+    manifest->files[at] = (struct sc_manifest_file){.number = number, .salt = salt};
     manifest->file_count = count + 1;
     enum sc_status status = save_locked(manifest, why);
     if (status == SC_IO) {
@@ -569,5 +593,165 @@ void sc_manifest_settle(struct sc_manifest *manifest, uint64_t number, uint64_t 
             manifest->files[i].settled_size = size;
         }
     }
+    unlock(manifest);
+}
+
+/* ---- Merges ---- */
+
+static void add_discarded(struct sc_manifest *manifest, uint64_t number)
+{
+    size_t count = manifest->discarded_count + 1;
+    manifest->discarded = sc_realloc(manifest->discarded, count * sizeof *manifest->discarded);
+    manifest->discarded[count - 1] = number;
+    manifest->discarded_count = count;
+}
+
+static void remove_discarded(struct sc_manifest *manifest, uint64_t number)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < manifest->discarded_count; i++) {
+        if (manifest->discarded[i] != number) {
+            manifest->discarded[kept++] = manifest->discarded[i];
+        }
+    }
+    manifest->discarded_count = kept;
+}
+
+enum sc_status sc_manifest_reserve(struct sc_manifest *manifest, uint64_t *number, char *why)
+{
+    lock(manifest);
+    *number = manifest->next_number++;
+    add_discarded(manifest, *number);
+    enum sc_status status = save_locked(manifest, why);
+    if (status != SC_OK) {
+        remove_discarded(manifest, *number); /* and no file with this number will be made */
+    }
+    unlock(manifest);
+    return status == SC_OK ? SC_OK : SC_IO;
+}
+
+static int compare_files(const void *a, const void *b)
+{
+    const struct sc_manifest_file *x = a;
+    const struct sc_manifest_file *y = b;
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static bool is_in(const uint64_t *numbers, size_t count, uint64_t number)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (numbers[i] == number) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The lists that a swap changes. */
+struct lists {
+    struct sc_manifest_file *files;
+    size_t file_count;
+    struct sc_manifest_void *voids;
+    size_t void_count;
+    uint64_t *discarded;
+    size_t discarded_count;
+};
+
+static struct lists get_lists(const struct sc_manifest *manifest)
+{
+    return (struct lists){manifest->files,      manifest->file_count, manifest->voids,
+                          manifest->void_count, manifest->discarded,  manifest->discarded_count};
+}
+
+static void set_lists(struct sc_manifest *manifest, const struct lists *lists)
+{
+    manifest->files = lists->files;
+    manifest->file_count = lists->file_count;
+    manifest->voids = lists->voids;
+    manifest->void_count = lists->void_count;
+    manifest->discarded = lists->discarded;
+    manifest->discarded_count = lists->discarded_count;
+}
+
+static void free_lists(const struct lists *lists)
+{
+    free(lists->files);
+    free(lists->voids);
+    free(lists->discarded);
+}
+
+/* Sets lists as they are to be after the swap, in memory of their own. */
+static void swap_lists(struct sc_manifest *manifest, const struct lists *old,
+                       const struct sc_manifest_file *outs, size_t out_count, const uint64_t *ins,
+                       size_t in_count)
+{
+    struct lists new = {
+        .files = sc_calloc(old->file_count + out_count + 1, sizeof *new.files),
+        .voids = sc_calloc(old->void_count + 1, sizeof *new.voids),
+        .discarded = sc_calloc(old->discarded_count + 1, sizeof *new.discarded),
+    };
+    for (size_t i = 0; i < old->file_count; i++) {
+        if (!is_in(ins, in_count, old->files[i].number)) {
+            new.files[new.file_count++] = old->files[i];
+        }
+    }
+    for (size_t i = 0; i < out_count; i++) {
+        new.files[new.file_count++] = outs[i];
+    }
+    qsort(new.files, new.file_count, sizeof *new.files, compare_files);
+    for (size_t i = 0; i < old->void_count; i++) {
+        if (!is_in(ins, in_count, old->voids[i].file)) {
+            new.voids[new.void_count++] = old->voids[i];
+        }
+    }
+    for (size_t i = 0; i < old->discarded_count; i++) {
+        new.discarded[new.discarded_count++] = old->discarded[i];
+    }
+    set_lists(manifest, &new);
+    for (size_t i = 0; i < out_count; i++) {
+        remove_discarded(manifest, outs[i].number);
+    }
+    for (size_t i = 0; i < in_count; i++) {
+        add_discarded(manifest, ins[i]);
+    }
+}
+
+enum sc_status sc_manifest_swap(struct sc_manifest *manifest, const struct sc_manifest_file *outs,
+                                size_t out_count, const uint64_t *ins, size_t in_count, char *why)
+{
+    lock(manifest);
+    struct lists before = get_lists(manifest);
+    swap_lists(manifest, &before, outs, out_count, ins, in_count);
+    enum sc_status status = save_locked(manifest, why);
+    if (status == SC_IO) {
+        struct lists after = get_lists(manifest);
+        free_lists(&after);
+        set_lists(manifest, &before);
+    } else {
+        free_lists(&before);
+    }
+    unlock(manifest);
+    return status;
+}
+
+bool sc_manifest_is_discarded(struct sc_manifest *manifest, uint64_t number)
+{
+    lock(manifest);
+    bool found = is_in(manifest->discarded, manifest->discarded_count, number);
+    unlock(manifest);
+    return found;
+}
+
+void sc_manifest_forget_discarded(struct sc_manifest *manifest, uint64_t number)
+{
+    lock(manifest);
+    remove_discarded(manifest, number);
+    unlock(manifest);
+}
+
+void sc_manifest_forget_all_discarded(struct sc_manifest *manifest)
+{
+    lock(manifest);
+    manifest->discarded_count = 0;
     unlock(manifest);
 }

@@ -20,18 +20,21 @@
  *       48    4     count of files
  *       52    4     count of voids
  *       56    4     count of slot ranges
- *       60    4     0
- *       64   32     for each file: number 8, salt 8, settled size 8 (0: not settled), 0 8
- *            24     for each void: file number 8, offset 8, size 8
- *            32     for each range of slots: first 2, last 2, state 1 (0 none, 1 owned, 2
- * importing, 3 fenced), 0 3, epoch 8, fence file number 8, fence offset 8
+ *       60    4     count of discarded files
+ *       64   32     for each file: number 8, salt 8, settled size 8 (0: not settled), clean version
+ * 8 24     for each void: file number 8, offset 8, size 8 32     for each range of slots: first 2,
+ * last 2, state 1 (0 none, 1 owned, 2 importing, 3 fenced), 0 3, epoch 8, fence file number 8,
+ * fence offset 8 8     for each discarded file: its number
  *
  * Files are in the order of their numbers. A file is listed before a record in it may be
  * acknowledged; a data file that is not listed is never read. A settled file is sealed, synced, and
- * of exactly that size. A void is a stretch of a file that was found damaged behind everything
- * acknowledged, the trace of a crash: it is passed over in silence once it is listed here. Slots in
- * no range have state none, epoch 0 and no fence. A fence: every record of the slot at or before it
- * (file number, then offset) is dead; {0, 0}: none.
+ * of exactly that size. A file that a merge wrote has a clean version: no deletion with a version
+ * up to that one hides anything in this file. A discarded file is a data file of ours that is to be
+ * removed when it is met: the unfinished output of a merge, or what a merge has replaced. A void is
+ * a stretch of a file that was found damaged behind everything acknowledged, the trace of a crash:
+ * it is passed over in silence once it is listed here. Slots in no range have state none, epoch 0
+ * and no fence. A fence: every record of the slot at or before it (file number, then offset) is
+ * dead; {0, 0}: none.
  *
  * Threads: all functions but create, load and free lock the manifest; any thread may call them.
  */
@@ -56,6 +59,7 @@ struct sc_manifest_file {
     uint64_t number;
     uint64_t salt;
     uint64_t settled_size; /* 0: not settled */
+    uint64_t clean; /* no deletion up to this version hides anything in it; 0: unknown */
 };
 
 struct sc_manifest_void {
@@ -123,6 +127,23 @@ uint64_t sc_manifest_next_number(struct sc_manifest *manifest);
  * SC_UNKNOWN: it may be, and must stay. */
 enum sc_status sc_manifest_add_file(struct sc_manifest *manifest, uint64_t number, uint64_t salt,
                                     char *why);
+
+/* Gives out a number for a file that a merge is going to write, and lists it as discarded, durably:
+ * until the merge is over it is rubbish. SC_IO. */
+enum sc_status sc_manifest_reserve(struct sc_manifest *manifest, uint64_t *number, char *why);
+
+/* The one step that a merge takes effect by: `outs`, settled, come to the files and go from the
+ * discarded, `ins` the other way round. SC_IO: nothing has changed. SC_UNKNOWN: only the last sync
+ * failed: it counts, but after a crash either may be there, so `ins` must not be removed. */
+enum sc_status sc_manifest_swap(struct sc_manifest *manifest, const struct sc_manifest_file *outs,
+                                size_t out_count, const uint64_t *ins, size_t in_count, char *why);
+
+bool sc_manifest_is_discarded(struct sc_manifest *manifest, uint64_t number);
+
+/* The file is gone, or all of them are: need not be listed any more; written with the next change.
+ */
+void sc_manifest_forget_discarded(struct sc_manifest *manifest, uint64_t number);
+void sc_manifest_forget_all_discarded(struct sc_manifest *manifest);
 
 /* Lists stretches to pass over, durably. */
 enum sc_status sc_manifest_add_voids(struct sc_manifest *manifest,

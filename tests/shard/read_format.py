@@ -39,7 +39,7 @@ class Manifest:
         self.cluster, self.shard, adopted = struct.unpack_from("<16sII", body, 0)
         self.adopted = adopted == 1
         self.term, self.epoch, self.next = struct.unpack_from("<QQQ", body, 24)
-        files, voids, ranges = struct.unpack_from("<III", body, 48)
+        files, voids, ranges, discarded = struct.unpack_from("<IIII", body, 48)
         at = 64
         self.files = []
         for _ in range(files):
@@ -57,6 +57,7 @@ class Manifest:
             if fence[0] != 0:
                 self.fences.update((slot, fence) for slot in range(first, last + 1))
             at += 32
+        at += 8 * discarded
         if at != len(body):
             sys.exit(f"{path} has {len(body) - at} bytes too many")
 
