@@ -1,6 +1,7 @@
 #include "shard/bitcask_impl.h"
 
 #include "common/log.h"
+#include "shard/failpoint.h"
 #include "shard/hint.h"
 #include "shard/io.h"
 #include "shard/recover.h"
@@ -41,7 +42,8 @@ bool sc_bitcask_hint_pending(struct sc_bitcask *store, uint64_t *file_number)
 {
     for (size_t i = 0; i < store->segment_count; i++) {
         const struct sc_segment *segment = store->segments[i];
-        if (segment->sealed && segment->hinted != segment->size && !segment->hint_hopeless &&
+        if (segment != NULL && segment->sealed && !segment->merging && !segment->retired &&
+            segment->hinted != segment->size && !segment->hint_hopeless &&
             segment->size > SC_SEGMENT_HEADER_SIZE && !store->options.read_only &&
             sc_writer_position(segment, segment->size, 0) <= store->writer.committed) {
             *file_number = segment->number;
@@ -72,7 +74,7 @@ void sc_bitcask_hint_built(struct sc_bitcask *store, uint64_t file_number, enum 
 {
     for (size_t i = 0; i < store->segment_count; i++) {
         struct sc_segment *segment = store->segments[i];
-        if (segment->number != file_number) {
+        if (segment == NULL || segment->number != file_number) {
             continue;
         }
         segment->hint_hopeless = status != SC_OK;
@@ -101,11 +103,16 @@ static void hint_active(const struct sc_bitcask *store)
 
 bool sc_bitcask_enlist(struct sc_bitcask *store, struct sc_segment *segment)
 {
-    if (store->segment_count == SC_LOCATION_FILES_MAX) {
+    uint32_t index = 0;
+    while (index < store->segment_count && store->segments[index] != NULL) {
+        index++;
+    }
+    if (index == SC_LOCATION_FILES_MAX) {
         return false;
     }
-    segment->index = (uint32_t)store->segment_count;
-    store->segments[store->segment_count++] = segment;
+    segment->index = index;
+    store->segments[index] = segment;
+    store->segment_count += index == store->segment_count ? 1 : 0;
     return true;
 }
 
@@ -140,6 +147,7 @@ enum sc_status sc_bitcask_open(const char *dir, const struct sc_bitcask_options 
 {
     uint64_t start_ns = sc_clock_mono_ns();
     struct sc_bitcask *opened = sc_calloc(1, sizeof *opened);
+    sc_failpoint_init();
     opened->options = *options;
     opened->on_event = on_event;
     opened->event_arg = event_arg;
@@ -290,7 +298,6 @@ void sc_bitcask_stats(const struct sc_bitcask *store, struct sc_bitcask_stats *s
     *stats = (struct sc_bitcask_stats){
         .keys = sc_keydir_count(store->keydir),
         .keydir_bytes = sc_keydir_memory(store->keydir),
-        .files = store->segment_count,
         .puts = store->puts,
         .gets = store->gets,
         .dels = store->dels,
@@ -305,10 +312,13 @@ void sc_bitcask_stats(const struct sc_bitcask *store, struct sc_bitcask_stats *s
     };
     for (size_t i = 0; i < store->segment_count; i++) {
         const struct sc_segment *segment = store->segments[i];
+        if (segment == NULL) {
+            continue;
+        }
+        stats->files++;
         stats->file_bytes += segment->size;
         stats->live_bytes += segment->live_bytes;
         stats->tombstones += segment->tombstones;
-        uint64_t used = segment->live_bytes + SC_SEGMENT_HEADER_SIZE;
-        stats->dead_bytes += segment->size > used ? segment->size - used : 0;
+        stats->dead_bytes += sc_segment_dead_bytes(segment) + segment->deletion_bytes;
     }
 }

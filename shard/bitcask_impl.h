@@ -6,6 +6,8 @@
  *   bitcask_write.c  put, del, touch, incr, clear
  *   bitcask_scan.c   scan and its cursors
  *   recover.c        opening: from the files to the keydir
+ *   merge.c          merging: from many files to few
+ *   merge_choose.c   which
  */
 #ifndef SC_SHARD_BITCASK_IMPL_H
 #define SC_SHARD_BITCASK_IMPL_H
@@ -27,8 +29,8 @@ struct sc_bitcask {
 
     struct sc_writer writer;
     struct sc_keydir *keydir;
-    struct sc_segment **segments; /* by index; no gaps */
-    size_t segment_count;
+    struct sc_segment **segments; /* by index; NULL where a file was merged away */
+    size_t segment_count; /* up to the last one there ever was */
     struct sc_clock clock;
     /* For each slot the position of the newest deletion in it: an answer "absent" depends on it. */
     sc_bitcask_position *deleted;

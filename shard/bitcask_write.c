@@ -127,8 +127,7 @@ enum sc_status sc_bitcask_del(struct sc_bitcask *store, struct sc_slice key, uin
         .kind = SC_RECORD_TOMBSTONE,
         .key = key,
     };
-    struct sc_location at = sc_writer_append(&store->writer, &record, options->sync);
-    sc_bitcask_segment(store, at)->tombstones++;
+    (void)sc_writer_append(&store->writer, &record, options->sync);
     sc_bitcask_forget(store, found.entry.location);
     (void)sc_keydir_remove(store->keydir, key, hash, NULL);
     store->deleted[sc_slot_of_hash(hash)] = store->writer.appended;
@@ -238,8 +237,7 @@ static void clear_run(struct sc_bitcask *store, uint32_t first, uint32_t last)
         .kind = SC_RECORD_CLEAR,
         .key = {key, sizeof key},
     };
-    struct sc_location at = sc_writer_append(&store->writer, &record, NULL);
-    sc_bitcask_segment(store, at)->tombstones++;
+    (void)sc_writer_append(&store->writer, &record, NULL);
     for (uint32_t slot = first; slot <= last; slot++) {
         sc_keydir_drop_slot(store->keydir, slot, sc_bitcask_forget, store);
         store->deleted[slot] = store->writer.appended;

@@ -119,6 +119,11 @@ ssize_t sc_io_read2(int fd, void *first, size_t first_size, void *second, size_t
     return (ssize_t)done;
 }
 
+void sc_io_flush(int fd)
+{
+    (void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE);
+}
+
 int sc_io_fdatasync(int fd)
 {
     /* Never repeated: after a failure the kernel may have dropped the pages, and a second call that

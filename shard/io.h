@@ -38,6 +38,10 @@ ssize_t sc_io_read(int fd, void *to, size_t size, uint64_t offset);
 ssize_t sc_io_read2(int fd, void *first, size_t first_size, void *second, size_t second_size,
                     uint64_t offset);
 
+/* Waits for what an earlier call has begun, and begins to bring the rest of the file to the disk:
+ * so that a sync that follows finds little to do. Advice only, promises nothing. */
+void sc_io_flush(int fd);
+
 int sc_io_fdatasync(int fd);
 int sc_io_fsync(int fd);
 

@@ -34,6 +34,7 @@ struct loading {
     bool fences; /* some slot has one */
     bool whole; /* its end is intact: it may be appended to */
     bool lossy; /* a stretch was lost: no hint, which would hide it */
+    bool damaged; /* that, or a value */
     struct sc_manifest_void *voids; /* found */
     size_t void_count;
     struct offer offers[BATCH];
@@ -100,20 +101,19 @@ static void take_clear(struct loading *loading, const struct sc_record *record)
     sc_record_clear_range(record, &first, &last);
     sc_keydir_offer_clear(loading->store->keydir, first, last, record->version, forget_offered,
                           loading->store);
-    loading->segment->tombstones++;
 }
 
 static void take_record(struct loading *loading, const struct sc_record *record, uint64_t offset,
                         uint64_t size)
 {
     sc_clock_observe(&loading->store->clock, record->version);
+    sc_segment_note(loading->segment, record->kind != SC_RECORD_PUT, record->version, size);
     if (record->kind == SC_RECORD_CLEAR) {
         take_clear(loading, record);
         return;
     }
     uint64_t hash = sc_slot_hash(record->key);
     bool tombstone = record->kind == SC_RECORD_TOMBSTONE;
-    loading->segment->tombstones += tombstone ? 1 : 0;
     if (is_fenced(loading, hash, offset)) {
         return;
     }
@@ -160,6 +160,7 @@ static void take_damage(struct loading *loading, const struct sc_walk_item *item
         loading->torn = loading->torn == 0 ? item->offset : loading->torn;
         return;
     }
+    loading->damaged = true;
     if (item->kind == SC_WALK_BAD_VALUE || item->kind == SC_WALK_CUT) {
         tell_damage(loading, item->offset, end - item->offset,
                     "are a damaged value: its key answers so");
@@ -196,6 +197,7 @@ static enum sc_status finish_end(struct loading *loading, uint64_t expected, cha
                     "are missing at the end of the file");
         loading->whole = false;
         loading->lossy = true;
+        loading->damaged = true;
     }
     if (loading->torn == 0) {
         return SC_OK;
@@ -239,7 +241,7 @@ static enum sc_status load_hint(struct loading *loading, uint64_t *covered, char
         segment->hinted = *covered;
         return SC_OK;
     }
-    segment->tombstones = 0; /* the walk counts them again */
+    sc_segment_unnote(segment); /* the walk counts again */
     if (status == SC_NOTFOUND) {
         return SC_OK;
     }
@@ -339,6 +341,9 @@ static enum sc_status load_file(struct sc_bitcask *store, const struct sc_manife
     segment->sealed = file->settled_size > 0 || !loading.whole;
     segment->settled = file->settled_size > 0;
     segment->hint_hopeless = loading.lossy;
+    segment->damaged = loading.damaged;
+    segment->version_min = loading.lossy ? 0 : segment->version_min; /* who knows what was there */
+    segment->clean = loading.lossy ? 0 : file->clean;
     free(voids);
     free(loading.voids);
     sc_buf_fini(&loading.keys);
@@ -412,7 +417,8 @@ static enum sc_status tidy(struct listing *listing, char *why)
          name += strlen(name) + 1) {
         uint64_t number = 0;
         enum sc_status status = SC_OK;
-        if (sc_files_parse(name, &number) == SC_FILES_DATA) {
+        if (sc_files_parse(name, &number) == SC_FILES_DATA &&
+            !sc_manifest_is_discarded(store->manifest, number)) {
             status = put_aside(store, name, number, why);
         } else if (sc_io_unlink(store->files.dir_fd, name) != 0) {
             status = sc_files_fail(&store->files, "remove", name, why);
@@ -421,6 +427,8 @@ static enum sc_status tidy(struct listing *listing, char *why)
             return status;
         }
     }
+    /* Removals reach the disk before the next manifest does: they are changes of one directory. */
+    sc_manifest_forget_all_discarded(store->manifest);
     return SC_OK;
 }
 

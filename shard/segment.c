@@ -29,6 +29,7 @@ static struct sc_segment *segment_alloc(uint64_t number, uint64_t salt, int fd)
     segment->fd = fd;
     segment->allocate_step = STEP_MIN;
     segment->log_offset = UINT64_MAX;
+    segment->version_min = UINT64_MAX;
     return segment;
 }
 

@@ -56,7 +56,18 @@ struct sc_segment {
 
     /* what is in it */
     uint64_t live_bytes; /* of records that the keydir points to */
-    uint64_t tombstones;
+    uint64_t tombstones; /* deletions: tombstones and clears */
+    uint64_t deletion_bytes; /* of these */
+    uint64_t deletion_max; /* the largest version of one; 0: there is none */
+    uint64_t version_min; /* the smallest version of any record; UINT64_MAX: there is none */
+    uint64_t clean; /* no deletion up to this version hides anything in it (shard/manifest.h) */
+
+    /* merging */
+    bool damaged; /* something in it cannot be read: it is never merged away */
+    bool asked; /* to be merged whatever the gain */
+    bool merging; /* is being merged */
+    bool retired; /* was merged: no part of the store any more */
+    uint32_t read_failures; /* of merges */
 
     /* its hint */
     uint64_t hinted; /* the hint covers the file up to here; 0: there is none */
@@ -90,6 +101,37 @@ enum sc_status sc_segment_check(const struct sc_segment *segment, bool *too_new,
 /* Makes sure that `size` more bytes have space on disk; `small`: may use the reserve. False: they
  * have not, errno says why. */
 bool sc_segment_allocate(struct sc_segment *segment, uint64_t size, bool small);
+
+/* Accounting: the segment has one more record. */
+static inline void sc_segment_note(struct sc_segment *segment, bool deletion, uint64_t version,
+                                   uint64_t size)
+{
+    if (version < segment->version_min) {
+        segment->version_min = version;
+    }
+    if (deletion) {
+        segment->tombstones++;
+        segment->deletion_bytes += size;
+        segment->deletion_max = version > segment->deletion_max ? version : segment->deletion_max;
+    }
+}
+
+/* Forgets all that was noted. */
+static inline void sc_segment_unnote(struct sc_segment *segment)
+{
+    segment->tombstones = 0;
+    segment->deletion_bytes = 0;
+    segment->deletion_max = 0;
+    segment->version_min = UINT64_MAX;
+}
+
+/* Bytes that nobody needs: of records that were overwritten, deleted or have expired. Deletions are
+ * not counted. */
+static inline uint64_t sc_segment_dead_bytes(const struct sc_segment *segment)
+{
+    uint64_t used = SC_SEGMENT_HEADER_SIZE + segment->live_bytes + segment->deletion_bytes;
+    return segment->size > used ? segment->size - used : 0;
+}
 
 /* Accounting: the keydir has begun or ceased to point to a record of this size. */
 static inline void sc_segment_live(struct sc_segment *segment, uint64_t size)

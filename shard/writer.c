@@ -97,7 +97,7 @@ static enum sc_status make_file(const struct sc_files *files, struct sc_manifest
     return SC_OK;
 }
 
-static struct sc_segment_owner owner_of(struct sc_manifest *manifest)
+struct sc_segment_owner sc_writer_owner(struct sc_manifest *manifest)
 {
     struct sc_manifest_identity identity;
     sc_manifest_identity(manifest, &identity);
@@ -108,7 +108,7 @@ static struct sc_segment_owner owner_of(struct sc_manifest *manifest)
 
 static enum sc_status make_next(struct sc_writer *writer, char *why)
 {
-    struct sc_segment_owner owner = owner_of(writer->manifest);
+    struct sc_segment_owner owner = sc_writer_owner(writer->manifest);
     struct sc_segment *made;
     enum sc_status status = make_file(writer->files, writer->manifest, &owner, &made, why);
     if (status != SC_OK) {
@@ -179,6 +179,7 @@ struct sc_location sc_writer_append(struct sc_writer *writer, const struct sc_re
     piece->size += size;
     active->size += size;
     writer->appended += size;
+    sc_segment_note(active, record->kind != SC_RECORD_PUT, record->version, size);
     if (sync != NULL ? *sync : writer->sync_always) {
         writer->demand = writer->appended;
     }
@@ -198,6 +199,64 @@ const uint8_t *sc_writer_find(const struct sc_writer *writer, uint64_t position,
     return commit->under_way && first >= commit->start
                ? commit->buffer.data + (first - commit->start)
                : NULL;
+}
+
+/* ---- Sealing on demand, and merged files ---- */
+
+enum sc_status sc_writer_make(const struct sc_files *files, struct sc_manifest *manifest,
+                              struct sc_segment **segment, char *why)
+{
+    struct sc_segment_owner owner = sc_writer_owner(manifest);
+    return make_file(files, manifest, &owner, segment, why);
+}
+
+bool sc_writer_seal(struct sc_writer *writer, struct sc_segment **spare)
+{
+    if (writer->next == NULL) {
+        if (*spare == NULL || !writer->enlist(writer->enlist_arg, *spare)) {
+            return false;
+        }
+        assert((*spare)->number > writer->active->number);
+        writer->next = *spare;
+        *spare = NULL;
+    }
+    rotate(writer);
+    return true;
+}
+
+static bool pieces_have(const struct sc_writer_pieces *pieces, const struct sc_segment *segment)
+{
+    for (size_t i = 0; i < pieces->count; i++) {
+        if (pieces->items[i].segment == segment) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool commit_has(const struct sc_bitcask_commit *commit, const struct sc_segment *segment)
+{
+    return commit->under_way &&
+           (pieces_have(&commit->pieces, segment) || pieces_have(&commit->unsynced, segment));
+}
+
+bool sc_writer_is_done(const struct sc_writer *writer, const struct sc_segment *segment)
+{
+    return segment->sealed && sc_writer_position(segment, segment->size, 0) <= writer->committed &&
+           !pieces_have(&writer->pieces, segment) && !commit_has(&writer->commit, segment);
+}
+
+bool sc_writer_forget(struct sc_writer *writer, const struct sc_segment *segment)
+{
+    struct sc_writer_pieces *unsynced = &writer->unsynced;
+    size_t kept = 0;
+    for (size_t i = 0; i < unsynced->count; i++) {
+        if (unsynced->items[i].segment != segment) {
+            unsynced->items[kept++] = unsynced->items[i];
+        }
+    }
+    unsynced->count = kept;
+    return !commit_has(&writer->commit, segment);
 }
 
 /* ---- Group commit ---- */
@@ -247,7 +306,7 @@ struct sc_bitcask_commit *sc_writer_begin(struct sc_writer *writer, bool sync)
     commit->sync = sync || writer->demand > writer->start;
     commit->prepare = prepare_due(writer);
     if (commit->prepare) {
-        commit->owner = owner_of(writer->manifest);
+        commit->owner = sc_writer_owner(writer->manifest);
     }
     commit->status = SC_OK;
     commit->prepared = NULL;

@@ -117,6 +117,25 @@ static inline uint64_t sc_writer_position(const struct sc_segment *segment, uint
  * are in the file. Valid until the next append, commit_begin or commit_end. */
 const uint8_t *sc_writer_find(const struct sc_writer *writer, uint64_t position, uint64_t size);
 
+/* Who new files belong to. */
+struct sc_segment_owner sc_writer_owner(struct sc_manifest *manifest);
+
+/* Makes an empty data file that may become the next one. Any thread. */
+enum sc_status sc_writer_make(const struct sc_files *files, struct sc_manifest *manifest,
+                              struct sc_segment **segment, char *why);
+
+/* Seals the active file, which there must be, before it is full, and goes on with the next one; if
+ * there is none, `*spare`, made since the active one was, becomes it and is set to NULL. False:
+ * there is neither, or the store has as many files as it can have. */
+bool sc_writer_seal(struct sc_writer *writer, struct sc_segment **spare);
+
+/* Whether the segment is sealed and nothing of it remains to be written. */
+bool sc_writer_is_done(const struct sc_writer *writer, const struct sc_segment *segment);
+
+/* Never syncs a segment again, which is going to be closed. False: a commit that is under way still
+ * uses it; close it later. */
+bool sc_writer_forget(struct sc_writer *writer, const struct sc_segment *segment);
+
 bool sc_writer_wanted(const struct sc_writer *writer);
 bool sc_writer_needs_sync(const struct sc_writer *writer);
 struct sc_bitcask_commit *sc_writer_begin(struct sc_writer *writer, bool sync);
