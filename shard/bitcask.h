@@ -50,6 +50,7 @@ struct sc_bitcask_options {
     uint32_t value_max; /* bytes of an encoded value */
     int32_t sync_ms; /* SC_BITCASK_SYNC_ALWAYS, SC_BITCASK_SYNC_NEVER, or at least every so
                         many milliseconds (the caller then runs commits with sync) */
+    uint64_t max_memory; /* bytes of the keydir at which new keys are refused; 0: no limit */
     bool read_only; /* refuse writes; nothing in the directory is changed */
     /* Called now and then while opening: bytes looked at of bytes in all. NULL: none. */
     void (*on_progress)(void *arg, uint64_t done, uint64_t total);
@@ -118,8 +119,10 @@ struct sc_bitcask_write {
     const bool *sync; /* NULL: as the store is set */
 };
 
-/* Stores; `version` gets the new one. SC_MISMATCH: if_version does not hold. SC_TOOLARGE, SC_IO
- * (disk full or read-only: nothing changed). */
+/* Stores; `version` gets the new one. SC_MISMATCH: if_version does not hold. SC_BUSY: a new key,
+ * and the keydir is as large as it may be. SC_TOOLARGE, SC_IO (disk full or read-only: nothing
+ * changed).
+ */
 enum sc_status sc_bitcask_put(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
                               struct sc_slice value, const struct sc_bitcask_write *options,
                               uint64_t *version, sc_bitcask_position *position, char *why);

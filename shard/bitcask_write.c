@@ -38,6 +38,22 @@ static enum sc_status check_version(struct sc_bitcask *store, const struct sc_bi
                : sc_fail(why, SC_MISMATCH, "the key has version %" PRIu64, version);
 }
 
+/* Refuses a new key when the keydir has the memory that it may have. */
+static enum sc_status check_memory(const struct sc_bitcask *store, struct sc_slice key,
+                                   uint64_t hash, char *why)
+{
+    struct sc_keydir_entry entry;
+    uint64_t limit = store->options.max_memory;
+    if (limit == 0 || sc_keydir_memory(store->keydir) < limit ||
+        sc_keydir_find(store->keydir, key, hash, &entry)) {
+        return SC_OK;
+    }
+    return sc_fail(why, SC_BUSY,
+                   "no new keys: the index of keys takes %" PRIu64 " MiB of memory, %" PRIu64
+                   " are allowed; delete keys, raise --max-memory or add shards",
+                   sc_keydir_memory(store->keydir) >> 20, limit >> 20);
+}
+
 /* Appends a put and points the keydir at it. */
 static enum sc_status append_put(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
                                  struct sc_slice value, uint64_t expires_ms, const bool *sync,
@@ -48,7 +64,10 @@ static enum sc_status append_put(struct sc_bitcask *store, struct sc_slice key, 
         return sc_fail(why, SC_TOOLARGE, "the value has %zu bytes, %" PRIu32 " are allowed",
                        value.size, store->options.value_max);
     }
-    enum sc_status status = sc_writer_room(&store->writer, size, false, why);
+    enum sc_status status = check_memory(store, key, hash, why);
+    if (status == SC_OK) {
+        status = sc_writer_room(&store->writer, size, false, why);
+    }
     if (status != SC_OK) {
         return status;
     }

@@ -74,8 +74,34 @@ static void put_store(struct writer *writer, const struct sc_bitcask_stats *stat
     number(writer, "open_us", stats->open_us);
 }
 
+static void put_merge(struct writer *writer, const struct sc_upkeep *upkeep)
+{
+    static const char *const states[] = {
+        [SC_UPKEEP_IDLE] = "idle",
+        [SC_UPKEEP_WAITING] = "waiting",
+        [SC_UPKEEP_MERGING] = "merging",
+        [SC_UPKEEP_PAUSED] = "paused",
+    };
+    struct sc_upkeep_figures figures;
+    sc_upkeep_figures(upkeep, &figures);
+    const struct sc_merge_figures *merge = &figures.merge;
+    text(writer, "merge_state", states[figures.state]);
+    text(writer, "merge_error", merge->error);
+    number(writer, "merge_asked", merge->asked ? 1 : 0);
+    number(writer, "merge_files", merge->running ? merge->files : 0);
+    number(writer, "merge_bytes", merge->running ? merge->bytes : 0);
+    number(writer, "merge_bytes_done", merge->running ? merge->bytes_done : 0);
+    number(writer, "merges", merge->merges);
+    number(writer, "merge_failures", merge->failures);
+    number(writer, "merge_read_bytes", merge->read_bytes);
+    number(writer, "merge_written_bytes", merge->written_bytes);
+    number(writer, "merge_reclaimed_bytes", merge->reclaimed_bytes);
+    number(writer, "merge_dropped_deletions", merge->deletions_dropped);
+}
+
 void sc_report_stats(struct sc_bitcask *store, const struct sc_membership *membership,
-                     const struct sc_sp_listener_counts *connections, struct sc_buf *reply)
+                     const struct sc_sp_listener_counts *connections,
+                     const struct sc_upkeep *upkeep, struct sc_buf *reply)
 {
     struct sc_bitcask_stats stats;
     struct writer writer = {0};
@@ -84,6 +110,7 @@ void sc_report_stats(struct sc_bitcask *store, const struct sc_membership *membe
     number(&writer, "keys", sc_bitcask_count(store, membership->owned, &ignored));
     sc_bitcask_stats(store, &stats);
     put_store(&writer, &stats);
+    put_merge(&writer, upkeep);
     number(&writer, "connections", connections->connections);
     number(&writer, "connections_accepted", connections->accepted);
     number(&writer, "connections_refused", connections->refused);

@@ -287,7 +287,7 @@ static void report(struct sc_service *service, struct sc_buf *reply)
         sum.bytes_in += counts.bytes_in;
         sum.bytes_out += counts.bytes_out;
     }
-    sc_report_stats(service->store, &service->membership, &sum, reply);
+    sc_report_stats(service->store, &service->membership, &sum, service->upkeep, reply);
 }
 
 static bool needs_grant(enum sc_op op)
@@ -404,7 +404,7 @@ enum sc_status sc_service_open(struct sc_bitcask *store, const struct sc_service
                                     &committer, why);
     }
     if (status == SC_OK) {
-        status = sc_upkeep_start(service->hub, store, &upkeep, why);
+        status = sc_upkeep_start(service->hub, store, committer, &options->upkeep, &upkeep, why);
     }
     if (service->hub != NULL) {
         sc_sp_hub_lock(service->hub);

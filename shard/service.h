@@ -16,6 +16,7 @@
 
 #include "common/sp.h"
 #include "shard/bitcask.h"
+#include "shard/upkeep.h"
 
 struct sc_service;
 
@@ -23,6 +24,7 @@ struct sc_service_options {
     size_t message_max; /* bytes of a message body */
     uint32_t value_max; /* bytes of an encoded value */
     int32_t sync_ms; /* as in struct sc_bitcask_options */
+    struct sc_upkeep_options upkeep;
 };
 
 /* Opens the hub and starts the threads that serve `store`, which is borrowed until close. */

@@ -30,12 +30,25 @@ struct flags {
     uint64_t file_size_max;
     uint64_t value_max;
     uint64_t message_max;
+    uint64_t memory_max;
+    struct sc_upkeep_options upkeep;
     uint64_t cpu;
     bool has_cpu;
     int log_level;
 };
 
-enum { FLAG_SYNC = 256, FLAG_FILE_SIZE, FLAG_MAX_VALUE, FLAG_MAX_MESSAGE, FLAG_CPU, FLAG_LOG };
+enum {
+    FLAG_SYNC = 256,
+    FLAG_FILE_SIZE,
+    FLAG_MAX_VALUE,
+    FLAG_MAX_MESSAGE,
+    FLAG_MAX_MEMORY,
+    FLAG_MERGE_DEAD,
+    FLAG_MERGE_MIN,
+    FLAG_MERGE_RATE,
+    FLAG_CPU,
+    FLAG_LOG
+};
 
 static const struct argp_option option_list[] = {
     {"dir", 'd', "DIR", 0, "Directory of this shard's data (made if absent)", 0},
@@ -49,6 +62,16 @@ static const struct argp_option option_list[] = {
      0},
     {"max-value", FLAG_MAX_VALUE, "SIZE", 0, "Largest encoded value (default 16M)", 0},
     {"max-message", FLAG_MAX_MESSAGE, "SIZE", 0, "Largest message (default 64M)", 0},
+    {"max-memory", FLAG_MAX_MEMORY, "SIZE", 0,
+     "Refuse new keys when the index of keys has so much memory (default 0: no limit)", 0},
+    {"merge-dead", FLAG_MERGE_DEAD, "PERCENT", 0,
+     "Merge a data file when so much of it is dead (default 40)", 0},
+    {"merge-min", FLAG_MERGE_MIN, "SIZE", 0,
+     "Merge when at least so much can be reclaimed (default 4M)", 0},
+    {"merge-rate", FLAG_MERGE_RATE, "SIZE", 0,
+     "Bytes a second that a merge reads and writes (default 32M; 0: no limit); more when more is "
+     "dead than alive",
+     0},
     {"cpu", FLAG_CPU, "N", 0, "Bind the process to CPU N", 0},
     {"log", FLAG_LOG, "LEVEL", 0, "error, warn, info (the default) or debug", 0},
     {0},
@@ -67,6 +90,23 @@ static bool parse_sync(const char *text, int32_t *sync_ms)
         return false;
     }
     return true;
+}
+
+static bool parse_merge_flag(int key, const char *text, struct sc_upkeep_options *options)
+{
+    uint64_t percent = 0;
+    switch (key) {
+    case FLAG_MERGE_DEAD:
+        if (!sc_daemon_number(text, false, 1, 100, &percent)) {
+            return false;
+        }
+        options->merge.dead_percent = (uint32_t)percent;
+        return true;
+    case FLAG_MERGE_MIN:
+        return sc_daemon_number(text, true, 0, UINT64_C(1) << 40, &options->merge.dead_bytes_min);
+    default:
+        return sc_daemon_number(text, true, 0, UINT64_C(1) << 40, &options->merge_bytes_per_second);
+    }
 }
 
 static error_t parse_flag(int key, char *text, struct argp_state *state)
@@ -94,6 +134,14 @@ static error_t parse_flag(int key, char *text, struct argp_state *state)
         break;
     case FLAG_MAX_MESSAGE:
         good = sc_daemon_number(text, true, 1u << 20, 1u << 30, &flags->message_max);
+        break;
+    case FLAG_MAX_MEMORY:
+        good = sc_daemon_number(text, true, 0, UINT64_C(1) << 50, &flags->memory_max);
+        break;
+    case FLAG_MERGE_DEAD:
+    case FLAG_MERGE_MIN:
+    case FLAG_MERGE_RATE:
+        good = parse_merge_flag(key, text, &flags->upkeep);
         break;
     case FLAG_CPU:
         good = sc_daemon_number(text, false, 0, 1023, &flags->cpu);
@@ -140,7 +188,8 @@ static enum sc_status serve(const struct flags *flags, struct sc_bitcask *store,
 {
     struct sc_service_options options = {.message_max = (size_t)flags->message_max + (1u << 16),
                                          .value_max = (uint32_t)flags->value_max,
-                                         .sync_ms = flags->sync_ms};
+                                         .sync_ms = flags->sync_ms,
+                                         .upkeep = flags->upkeep};
     struct sc_service *service = NULL;
     enum sc_status status = sc_service_open(store, &options, &service, why);
     const char *bound = "";
@@ -181,6 +230,7 @@ static enum sc_status run(const struct flags *flags, char *why)
     struct sc_bitcask_options options = {.file_size_max = flags->file_size_max,
                                          .value_max = (uint32_t)flags->value_max,
                                          .sync_ms = flags->sync_ms,
+                                         .max_memory = flags->memory_max,
                                          .on_progress = on_progress,
                                          .progress_arg = (void *)(uintptr_t)flags->dir};
     struct sc_bitcask *store = NULL;
@@ -209,6 +259,7 @@ int main(int argc, char **argv)
                           .file_size_max = SC_BITCASK_FILE_SIZE_DEFAULT,
                           .value_max = SC_VALUE_MAX_DEFAULT,
                           .message_max = SC_MESSAGE_MAX_DEFAULT,
+                          .upkeep = SC_UPKEEP_OPTIONS_DEFAULT,
                           .log_level = SC_LOG_INFO};
     argp_err_exit_status = EXIT_USAGE;
     (void)argp_parse(&argp, argc, argv, 0, NULL, &flags);

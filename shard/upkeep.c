@@ -1,36 +1,118 @@
 #include "shard/upkeep.h"
 
+#include "common/clock.h"
+#include "common/log.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* All slots in about 3 seconds; a slot in which nothing can have expired costs a few nanoseconds.
  */
 #define SWEEP_SLOTS_PER_TICK (SC_SLOT_COUNT / 64)
+#define LOOK_TICKS 10u /* ticks between two looks whether there is something to merge */
+#define RATE_RISE 16 /* times the rate when there is twice as much dead as should be */
+#define RATE_SLACK (UINT64_C(64) << 20) /* dead bytes that do no harm */
+#define RATE_MAX (UINT64_C(1) << 50)
+#define RATE_BURST_NS UINT64_C(20000000)
+#define PAUSE_NS UINT64_C(50000000) /* between two looks whether to go on */
+#define SYNC_LOOK_NS UINT64_C(500000)
+#define RETRY_MIN_MS UINT64_C(1000)
+#define RETRY_MAX_MS UINT64_C(300000)
 
 struct sc_upkeep {
     /* constant after start */
     struct sc_sp_hub *hub;
     struct sc_bitcask *store;
+    struct sc_committer *committer;
+    struct sc_merge_host host;
     pthread_t thread;
 
     sem_t wake;
     atomic_bool stopping;
+    atomic_bool allowed;
+    atomic_uint_least64_t rate; /* bytes per second; 0: no limit */
 
-    bool working; /* guarded by the hub's lock: the thread has been woken and is not done */
+    /* guarded by the hub's lock */
+    struct sc_merge *merge;
+    struct sc_upkeep_options options;
+    bool working; /* the thread has been woken and is not done */
+    bool wanted; /* there is something to merge */
+    unsigned ticks;
+    uint64_t retry_ms; /* not before; monotonic */
+    uint64_t retry_interval_ms; /* 0: the last one did not fail */
+
+    uint64_t due_ns; /* of the thread: what was done until now may have taken until then */
 };
 
-void sc_upkeep_tick(struct sc_upkeep *upkeep)
+/* ---- What a merge needs ---- */
+
+static void host_lock(void *arg)
 {
-    uint64_t number = 0;
-    (void)sc_bitcask_sweep(upkeep->store, SWEEP_SLOTS_PER_TICK);
-    if (!upkeep->working && sc_bitcask_hint_pending(upkeep->store, &number)) {
-        upkeep->working = true;
-        (void)sem_post(&upkeep->wake);
+    struct sc_upkeep *upkeep = arg;
+    sc_sp_hub_lock(upkeep->hub);
+}
+
+static void host_unlock(void *arg)
+{
+    struct sc_upkeep *upkeep = arg;
+    sc_sp_hub_unlock(upkeep->hub);
+}
+
+/* Sleeps, or until the thread is to stop. */
+static void pause_until(struct sc_upkeep *upkeep, uint64_t until_ns)
+{
+    struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000),
+                             .tv_nsec = (long)(until_ns % 1000000000)};
+    while (!atomic_load(&upkeep->stopping) &&
+           clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) {
     }
 }
+
+static bool host_sync(void *arg)
+{
+    struct sc_upkeep *upkeep = arg;
+    sc_sp_hub_lock(upkeep->hub);
+    uint64_t number = sc_committer_want_sync(upkeep->committer);
+    for (;;) {
+        bool done = sc_committer_synced(upkeep->committer) >= number;
+        bool failed = sc_bitcask_failed(upkeep->store) != NULL;
+        sc_sp_hub_unlock(upkeep->hub);
+        if (done || failed || atomic_load(&upkeep->stopping)) {
+            return done && !failed;
+        }
+        pause_until(upkeep, sc_clock_mono_ns() + SYNC_LOOK_NS);
+        sc_sp_hub_lock(upkeep->hub);
+    }
+}
+
+static bool host_proceed(void *arg, uint64_t bytes)
+{
+    struct sc_upkeep *upkeep = arg;
+    uint64_t rate = atomic_load(&upkeep->rate);
+    uint64_t now = sc_clock_mono_ns();
+    if (rate > 0) {
+        /* Time not used is lost, but for a little. */
+        uint64_t earliest = now > RATE_BURST_NS ? now - RATE_BURST_NS : 0;
+        upkeep->due_ns = upkeep->due_ns > earliest ? upkeep->due_ns : earliest;
+        upkeep->due_ns += (uint64_t)((double)bytes * 1e9 / (double)rate);
+    }
+    while (!atomic_load(&upkeep->stopping) && atomic_load(&upkeep->rate) == rate &&
+           now < upkeep->due_ns) {
+        uint64_t left = upkeep->due_ns - now;
+        pause_until(upkeep, now + (left < PAUSE_NS ? left : PAUSE_NS));
+        now = sc_clock_mono_ns();
+    }
+    while (!atomic_load(&upkeep->stopping) && !atomic_load(&upkeep->allowed)) {
+        pause_until(upkeep, sc_clock_mono_ns() + PAUSE_NS);
+    }
+    return !atomic_load(&upkeep->stopping);
+}
+
+/* ---- The thread ---- */
 
 /* Builds hints until none is missing. */
 static void build_hints(struct sc_upkeep *upkeep)
@@ -43,8 +125,49 @@ static void build_hints(struct sc_upkeep *upkeep)
         sc_sp_hub_lock(upkeep->hub);
         sc_bitcask_hint_built(upkeep->store, number, status);
     }
-    upkeep->working = false;
     sc_sp_hub_unlock(upkeep->hub);
+}
+
+static bool merge_due(const struct sc_upkeep *upkeep)
+{
+    return upkeep->wanted && atomic_load(&upkeep->allowed) &&
+           sc_clock_mono_ms() >= upkeep->retry_ms;
+}
+
+/* Notes how a merge ended. */
+static void note_merge(struct sc_upkeep *upkeep, enum sc_status status, const char *why)
+{
+    if (status == SC_OK) {
+        upkeep->retry_interval_ms = 0;
+    } else if (status == SC_IO) {
+        uint64_t next = upkeep->retry_interval_ms * 2;
+        next = next < RETRY_MIN_MS ? RETRY_MIN_MS : next;
+        upkeep->retry_interval_ms = next < RETRY_MAX_MS ? next : RETRY_MAX_MS;
+        upkeep->retry_ms = sc_clock_mono_ms() + upkeep->retry_interval_ms;
+        sc_log_error("a merge was given up: %s; it is tried again in %u s", why,
+                     (unsigned)(upkeep->retry_interval_ms / 1000));
+    } else if (status == SC_NOTFOUND) {
+        upkeep->wanted = false;
+    }
+}
+
+static void merge_files(struct sc_upkeep *upkeep)
+{
+    char why[SC_WHY_SIZE] = "";
+    for (;;) {
+        sc_sp_hub_lock(upkeep->hub);
+        bool due = merge_due(upkeep) && !atomic_load(&upkeep->stopping);
+        upkeep->working = due;
+        sc_sp_hub_unlock(upkeep->hub);
+        if (!due) {
+            return;
+        }
+        enum sc_status status = sc_merge_run(upkeep->merge, &upkeep->host, why);
+        sc_sp_hub_lock(upkeep->hub);
+        note_merge(upkeep, status, why);
+        sc_sp_hub_unlock(upkeep->hub);
+        build_hints(upkeep);
+    }
 }
 
 static void *run(void *arg)
@@ -57,19 +180,28 @@ static void *run(void *arg)
             return NULL;
         }
         build_hints(upkeep);
+        merge_files(upkeep);
     }
 }
 
 enum sc_status sc_upkeep_start(struct sc_sp_hub *hub, struct sc_bitcask *store,
-                               struct sc_upkeep **out, char *why)
+                               struct sc_committer *committer,
+                               const struct sc_upkeep_options *options, struct sc_upkeep **out,
+                               char *why)
 {
     struct sc_upkeep *upkeep = sc_calloc(1, sizeof *upkeep);
     upkeep->hub = hub;
     upkeep->store = store;
+    upkeep->committer = committer;
+    upkeep->host = (struct sc_merge_host){host_lock, host_unlock, host_sync, host_proceed, upkeep};
+    upkeep->merge = sc_merge_alloc(store);
+    atomic_store(&upkeep->allowed, true);
+    sc_upkeep_configure(upkeep, options);
     (void)sem_init(&upkeep->wake, 0, 0);
     int error = pthread_create(&upkeep->thread, NULL, run, upkeep);
     if (error != 0) {
         (void)sem_destroy(&upkeep->wake);
+        sc_merge_free(upkeep->merge);
         free(upkeep);
         return sc_fail(why, SC_INTERNAL, "cannot start a thread: %s", strerror(error));
     }
@@ -86,5 +218,66 @@ void sc_upkeep_stop(struct sc_upkeep *upkeep)
     (void)sem_post(&upkeep->wake);
     (void)pthread_join(upkeep->thread, NULL);
     (void)sem_destroy(&upkeep->wake);
+    sc_merge_free(upkeep->merge);
     free(upkeep);
+}
+
+/* ---- With the lock ---- */
+
+/* The rate that was set, or more when that does not do. */
+static void set_rate(struct sc_upkeep *upkeep)
+{
+    double rate = (double)upkeep->options.merge_bytes_per_second;
+    struct sc_bitcask_stats stats;
+    sc_bitcask_stats(upkeep->store, &stats);
+    if (stats.dead_bytes > stats.live_bytes) {
+        double excess = (double)(stats.dead_bytes - stats.live_bytes);
+        rate *= 1 + RATE_RISE * excess / (double)(stats.live_bytes + RATE_SLACK);
+    }
+    atomic_store(&upkeep->rate, rate < (double)RATE_MAX ? (uint64_t)rate : RATE_MAX);
+}
+
+void sc_upkeep_tick(struct sc_upkeep *upkeep)
+{
+    uint64_t number = 0;
+    (void)sc_bitcask_sweep(upkeep->store, SWEEP_SLOTS_PER_TICK);
+    if (upkeep->ticks++ % LOOK_TICKS == 0) {
+        set_rate(upkeep);
+        upkeep->wanted = sc_merge_wanted(upkeep->merge);
+    }
+    if (!upkeep->working &&
+        (sc_bitcask_hint_pending(upkeep->store, &number) || merge_due(upkeep))) {
+        upkeep->working = true;
+        (void)sem_post(&upkeep->wake);
+    }
+}
+
+void sc_upkeep_configure(struct sc_upkeep *upkeep, const struct sc_upkeep_options *options)
+{
+    upkeep->options = *options;
+    sc_merge_configure(upkeep->merge, &options->merge);
+    set_rate(upkeep);
+}
+
+void sc_upkeep_merge_allow(struct sc_upkeep *upkeep, bool allowed)
+{
+    atomic_store(&upkeep->allowed, allowed);
+}
+
+void sc_upkeep_compact(struct sc_upkeep *upkeep)
+{
+    sc_merge_ask(upkeep->merge);
+    upkeep->wanted = true;
+    upkeep->retry_ms = 0;
+}
+
+void sc_upkeep_figures(const struct sc_upkeep *upkeep, struct sc_upkeep_figures *figures)
+{
+    bool allowed = atomic_load(&upkeep->allowed);
+    sc_merge_figures(upkeep->merge, &figures->merge);
+    if (figures->merge.running) {
+        figures->state = allowed ? SC_UPKEEP_MERGING : SC_UPKEEP_PAUSED;
+    } else {
+        figures->state = upkeep->wanted ? SC_UPKEEP_WAITING : SC_UPKEEP_IDLE;
+    }
 }
