@@ -215,7 +215,8 @@ static void run_session(struct sc_cli *cli, EditLine *editor, History *past)
     el_set(editor, EL_EDITOR, "emacs");
     el_set(editor, EL_SIGNAL, 1);
     el_set(editor, EL_HIST, history, past);
-    el_set(editor, EL_ADDFN, "complete-command", "Complete a command", complete);
+    /* The narrow form of this call leaks its strings. */
+    el_wset(editor, EL_ADDFN, L"complete-command", L"Complete a command", complete);
     el_set(editor, EL_BIND, "^I", "complete-command", NULL);
     /* A Ctrl-D that was typed while a command ran arrives as a NUL. */
     el_set(editor, EL_BIND, "^@", "ed-end-of-file", NULL);
