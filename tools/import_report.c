@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/json.h"
+#include "client/utf8.h"
 #include "common/mp.h"
 
 #define DEFAULT_SUFFIX ".import-report.jsonl"
@@ -80,7 +81,11 @@ static void list(struct sc_import_report *report, const struct sc_import_record 
     sc_mp_put_uint(&packed, record->number);
     if (has_key) {
         sc_mp_put_cstr(&packed, "key");
-        sc_mp_put_bin(&packed, record->key);
+        if (sc_utf8_valid(record->key)) {
+            sc_mp_put_str(&packed, record->key);
+        } else {
+            sc_mp_put_bin(&packed, record->key);
+        }
     }
     put_text(&packed, "kind", sc_import_kind_text(record->kind));
     put_text(&packed, "error", why);
