@@ -3,6 +3,7 @@
 #include "shard/bitcask_impl.h"
 #include "shard/hint.h"
 #include "shard/io.h"
+#include "shard/offers.h"
 #include "shard/walk.h"
 
 #include <assert.h>
@@ -11,18 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define BATCH 16u /* records whose place in the keydir is fetched ahead */
-
-struct offer {
-    struct sc_location location;
-    uint64_t hash;
-    uint64_t version;
-    uint64_t expires_ms;
-    size_t key_offset; /* in `keys` */
-    size_t key_size;
-    bool tombstone;
-};
 
 /* One data file while it is read. */
 struct loading {
@@ -37,49 +26,10 @@ struct loading {
     bool damaged; /* that, or a value */
     struct sc_manifest_void *voids; /* found */
     size_t void_count;
-    struct offer offers[BATCH];
-    size_t offer_count;
-    struct sc_buf keys;
+    struct sc_offers *offers; /* of all files */
 };
 
-/* ---- Offering ---- */
-
-static void forget_offered(void *arg, struct sc_location location, bool tombstone)
-{
-    if (!tombstone) {
-        sc_bitcask_forget(arg, location);
-    }
-}
-
-static void offer(struct sc_bitcask *store, const struct offer *offer, struct sc_slice key)
-{
-    struct sc_location old;
-    bool old_tombstone;
-    enum sc_keydir_offer outcome =
-        sc_keydir_offer(store->keydir, key, offer->hash, offer->version, offer->tombstone,
-                        offer->location, offer->expires_ms, &old, &old_tombstone);
-    if (outcome == SC_KEYDIR_NEWER) {
-        forget_offered(store, old, old_tombstone);
-    }
-    if ((outcome == SC_KEYDIR_NEW || outcome == SC_KEYDIR_NEWER) && !offer->tombstone) {
-        sc_segment_live(sc_bitcask_segment(store, offer->location), offer->location.size);
-    }
-}
-
-static void flush_offers(struct loading *loading)
-{
-    struct sc_keydir *keydir = loading->store->keydir;
-    for (size_t i = 0; i < loading->offer_count; i++) {
-        sc_keydir_prefetch(keydir, loading->offers[i].hash);
-    }
-    for (size_t i = 0; i < loading->offer_count; i++) {
-        const struct offer *next = &loading->offers[i];
-        offer(loading->store, next,
-              sc_slice(loading->keys.data + next->key_offset, next->key_size));
-    }
-    loading->offer_count = 0;
-    loading->keys.size = 0;
-}
+/* ---- Records ---- */
 
 /* A slot may have been moved away and come back: what it had then is dead. */
 static bool is_fenced(const struct loading *loading, uint64_t hash, uint64_t offset)
@@ -93,43 +43,20 @@ static bool is_fenced(const struct loading *loading, uint64_t hash, uint64_t off
            (slot.fence_file == loading->segment->number && slot.fence_offset >= offset);
 }
 
-static void take_clear(struct loading *loading, const struct sc_record *record)
-{
-    uint32_t first;
-    uint32_t last;
-    flush_offers(loading);
-    sc_record_clear_range(record, &first, &last);
-    sc_keydir_offer_clear(loading->store->keydir, first, last, record->version, forget_offered,
-                          loading->store);
-}
-
 static void take_record(struct loading *loading, const struct sc_record *record, uint64_t offset,
                         uint64_t size)
 {
     sc_clock_observe(&loading->store->clock, record->version);
     sc_segment_note(loading->segment, record->kind != SC_RECORD_PUT, record->version, size);
     if (record->kind == SC_RECORD_CLEAR) {
-        take_clear(loading, record);
+        sc_offers_clear(loading->offers, record);
         return;
     }
     uint64_t hash = sc_slot_hash(record->key);
-    bool tombstone = record->kind == SC_RECORD_TOMBSTONE;
-    if (is_fenced(loading, hash, offset)) {
-        return;
+    if (!is_fenced(loading, hash, offset)) {
+        sc_offers_add(loading->offers, record, hash,
+                      (struct sc_location){loading->segment->index, (uint32_t)size, offset});
     }
-    if (loading->offer_count == BATCH) {
-        flush_offers(loading);
-    }
-    loading->offers[loading->offer_count++] = (struct offer){
-        .location = {loading->segment->index, (uint32_t)size, offset},
-        .hash = hash,
-        .version = record->version,
-        .expires_ms = record->expires_ms,
-        .key_offset = loading->keys.size,
-        .key_size = record->key.size,
-        .tombstone = tombstone,
-    };
-    sc_buf_append_slice(&loading->keys, record->key);
 }
 
 /* ---- Damage ---- */
@@ -236,7 +163,6 @@ static enum sc_status load_hint(struct loading *loading, uint64_t *covered, char
     *covered = SC_SEGMENT_HEADER_SIZE;
     enum sc_status status = sc_hint_load(&store->files, segment->number, segment->salt,
                                          segment->size, take_hint_entry, loading, covered, what);
-    flush_offers(loading);
     if (status == SC_OK) {
         segment->hinted = *covered;
         return SC_OK;
@@ -271,7 +197,6 @@ static enum sc_status walk_file(struct loading *loading, const struct sc_manifes
             take_damage(loading, &item);
         }
     }
-    flush_offers(loading);
     enum sc_status status = walk.status;
     if (status != SC_OK) {
         errno = walk.error;
@@ -311,11 +236,13 @@ static uint64_t mark_of(const struct sc_manifest_file *file, struct sc_durable_m
 }
 
 static enum sc_status load_file(struct sc_bitcask *store, const struct sc_manifest_file *file,
-                                struct sc_durable_mark mark, struct sc_segment *segment, char *why)
+                                struct sc_durable_mark mark, struct sc_segment *segment,
+                                struct sc_offers *offers, char *why)
 {
     struct loading loading = {
         .store = store,
         .segment = segment,
+        .offers = offers,
         .mark = mark_of(file, mark),
         .fences = sc_manifest_has_fences(store->manifest),
         .whole = true,
@@ -346,7 +273,6 @@ static enum sc_status load_file(struct sc_bitcask *store, const struct sc_manife
     segment->clean = loading.lossy ? 0 : file->clean;
     free(voids);
     free(loading.voids);
-    sc_buf_fini(&loading.keys);
     return status;
 }
 
@@ -505,8 +431,8 @@ static enum sc_status open_segments(struct sc_bitcask *store, uint64_t *total, c
     return SC_OK;
 }
 
-static enum sc_status load_files(struct sc_bitcask *store, struct sc_durable_mark mark,
-                                 uint64_t total, char *why)
+static enum sc_status load_each(struct sc_bitcask *store, struct sc_durable_mark mark,
+                                struct sc_offers *offers, uint64_t total, char *why)
 {
     uint64_t done = 0;
     for (size_t i = 0; i < store->segment_count; i++) {
@@ -514,7 +440,7 @@ static enum sc_status load_files(struct sc_bitcask *store, struct sc_durable_mar
         struct sc_manifest_file file = sc_manifest_file(store->manifest, i);
         assert(file.number == segment->number);
         uint64_t size = segment->size;
-        enum sc_status status = load_file(store, &file, mark, segment, why);
+        enum sc_status status = load_file(store, &file, mark, segment, offers, why);
         if (status != SC_OK) {
             return status;
         }
@@ -524,6 +450,19 @@ static enum sc_status load_files(struct sc_bitcask *store, struct sc_durable_mar
         }
     }
     return SC_OK;
+}
+
+static enum sc_status load_files(struct sc_bitcask *store, struct sc_durable_mark mark,
+                                 uint64_t total, char *why)
+{
+    struct sc_offers *offers = sc_offers_alloc(store);
+    enum sc_status status = load_each(store, mark, offers, total, why);
+    if (status == SC_OK) {
+        sc_offers_flush(offers);
+        sc_keydir_opened(store->keydir);
+    }
+    sc_offers_free(offers);
+    return status;
 }
 
 /* ---- Going on writing ---- */
@@ -619,9 +558,8 @@ enum sc_status sc_recover(struct sc_bitcask *store, char *why)
                         store->files.path);
     }
     status = load_files(store, mark, total, why);
-    if (status != SC_OK) {
+    if (status != SC_OK || store->options.read_only) {
         return status;
     }
-    sc_keydir_opened(store->keydir);
-    return store->options.read_only ? SC_OK : resume_writing(store, why);
+    return resume_writing(store, why);
 }
