@@ -7,12 +7,8 @@
 
 /* jsonl is the last: it claims nothing, and is what is left. */
 static const struct sc_import_format *const formats[] = {
-    &sc_import_pybitcask,
-    &sc_import_basho,
-    &sc_import_rdb,
-    &sc_import_jsonl,
+    &sc_import_pybitcask, &sc_import_basho, &sc_import_rdb, &sc_import_jsonl, NULL,
 };
-#define FORMATS (sizeof formats / sizeof *formats)
 
 const char *sc_import_kind_text(enum sc_import_kind kind)
 {
@@ -26,7 +22,7 @@ const char *sc_import_kind_text(enum sc_import_kind kind)
 
 const struct sc_import_format *sc_import_format(const char *name)
 {
-    for (size_t i = 0; i < FORMATS; i++) {
+    for (size_t i = 0; formats[i] != NULL; i++) {
         if (strcmp(formats[i]->name, name) == 0) {
             return formats[i];
         }
@@ -37,7 +33,7 @@ const struct sc_import_format *sc_import_format(const char *name)
 const struct sc_import_format *sc_import_detect(const char *path)
 {
     struct stat info;
-    for (size_t i = 0; i < FORMATS; i++) {
+    for (size_t i = 0; formats[i] != NULL; i++) {
         if (formats[i]->suits != NULL && formats[i]->suits(path)) {
             return formats[i];
         }

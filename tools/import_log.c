@@ -50,7 +50,8 @@ static enum sc_import_result scan_step(struct sc_import_log *log, struct sc_impo
         if (!map(log, why)) {
             return SC_IMPORT_FAILED;
         }
-        enum sc_import_result result = log->format->begin(log, record, why);
+        enum sc_import_result result =
+            log->format->begin != NULL ? log->format->begin(log, record, why) : SC_IMPORT_BUSY;
         if (result == SC_IMPORT_NOTE) {
             next_file(log);
         }
@@ -87,7 +88,9 @@ static enum sc_import_result read_entry(struct sc_import_log *log,
         .number = entry->offset,
         .file = log->dir.files[entry->file].name,
     };
-    log->offset = entry->offset;
+    /* What is known of an entry behind the end of its file is that it was there. */
+    uint64_t size = log->dir.files[entry->file].size;
+    log->offset = entry->offset < size ? entry->offset : size;
     if (entry->state == SC_IMPORT_UNREADABLE) {
         record->kind = SC_IMPORT_DAMAGED;
         sc_fail(why, SC_CORRUPT, "the newest record of the key is damaged");

@@ -17,8 +17,8 @@
 struct sc_import_log;
 
 struct sc_import_log_format {
-    /* Before a file (number log->file, mapped) is scanned. SC_IMPORT_BUSY: scan it; SC_IMPORT_NOTE:
-     * leave it out, `record` and `why` say why; SC_IMPORT_FAILED. */
+    /* Before a file (number log->file, mapped) is scanned; may be NULL. SC_IMPORT_BUSY: scan it;
+     * SC_IMPORT_NOTE: leave it out, `record` and `why` say why; SC_IMPORT_FAILED. */
     enum sc_import_result (*begin)(struct sc_import_log *log, struct sc_import_record *record,
                                    char *why);
     /* Looks at what is at log->offset (at most the size of the file), keeps it in the index and

@@ -53,15 +53,6 @@ static struct sc_slice record_key(struct sc_import_reader *reader,
     return sc_buf_slice(&reader->key);
 }
 
-static enum sc_import_result begin(struct sc_import_log *log, struct sc_import_record *record,
-                                   char *why)
-{
-    (void)record;
-    (void)why;
-    log->offset = log->map.size > 0 ? 1 : 0; /* the format byte */
-    return SC_IMPORT_BUSY;
-}
-
 /* Keeps a record in the index if it is newer than what is there. */
 static void keep(struct sc_import_log *log, const struct sc_pybitcask_record *record)
 {
@@ -82,6 +73,10 @@ static enum sc_import_result scan(struct sc_import_log *log, struct sc_import_re
     struct sc_slice bytes = sc_import_log_bytes(log, log->offset);
     if (bytes.size == 0) {
         return SC_IMPORT_END;
+    }
+    if (log->offset == 0) {
+        log->offset = 1; /* the format byte */
+        return SC_IMPORT_BUSY;
     }
     struct sc_pybitcask_record record;
     if (sc_pybitcask_read(bytes, &record)) {
@@ -147,7 +142,7 @@ static enum sc_import_result read_live(struct sc_import_log *log,
     return SC_IMPORT_RECORD;
 }
 
-static const struct sc_import_log_format log_format = {begin, scan, read_live};
+static const struct sc_import_log_format log_format = {NULL, scan, read_live};
 
 static bool pybitcask_suits(const char *path)
 {

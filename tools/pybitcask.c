@@ -22,7 +22,8 @@ static bool read_varint(struct message *m, uint64_t *value)
     uint64_t result = 0;
     for (unsigned shift = 0; shift < 64 && m->at < m->end; shift += 7) {
         uint8_t byte = *m->at++;
-        if (shift == 63 && byte > 1) {
+        /* Nobody writes groups of zeros at the end: what looks like it has been cut off. */
+        if ((shift == 63 && byte > 1) || (shift > 0 && byte == 0)) {
             return false;
         }
         result |= (uint64_t)(byte & 0x7f) << shift;
@@ -77,6 +78,17 @@ static bool read_message(struct message *m, struct sc_pybitcask_record *record)
     record->deleted = deleted == 1;
     record->key_is_json = false;
     return m->at == m->end && record->deleted == (record->value.size == 0);
+}
+
+static bool has_control(struct sc_slice bytes)
+{
+    const uint8_t *at = bytes.data;
+    for (size_t i = 0; i < bytes.size; i++) {
+        if (at[i] < 0x20) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool read_protobuf(struct sc_slice bytes, struct sc_pybitcask_record *record)
@@ -230,16 +242,6 @@ static bool read_json(struct text *t, struct sc_pybitcask_record *record)
 
 /* ---- Either ---- */
 
-bool sc_pybitcask_read(struct sc_slice bytes, struct sc_pybitcask_record *record)
-{
-    const uint8_t *at = bytes.data;
-    if (bytes.size > 0 && *at == '{') {
-        struct text t = {at, at + bytes.size};
-        return read_json(&t, record);
-    }
-    return read_protobuf(bytes, record);
-}
-
 /* Whether a whole JSON record with all its signs begins at `at`. Takes what is looked at in vain
  * from `effort`. */
 static bool is_json_record(const uint8_t *at, const uint8_t *end, int64_t *effort)
@@ -276,4 +278,23 @@ size_t sc_pybitcask_find(struct sc_slice bytes, size_t from)
         }
     }
     return bytes.size;
+}
+
+/* Whether a whole record is inside of a protobuf record, which has then been cut off and appended
+ * to: where as much is missing as the next record has, the end of that one completes it. Such a
+ * record has the next one's size in its key or value, and control characters with it. */
+static bool has_swallowed(struct sc_slice bytes, const struct sc_pybitcask_record *record)
+{
+    return (has_control(record->key) || has_control(record->value)) &&
+           sc_pybitcask_find(sc_slice(bytes.data, record->size), 1) < record->size;
+}
+
+bool sc_pybitcask_read(struct sc_slice bytes, struct sc_pybitcask_record *record)
+{
+    const uint8_t *at = bytes.data;
+    if (bytes.size > 0 && *at == '{') {
+        struct text t = {at, at + bytes.size};
+        return read_json(&t, record);
+    }
+    return read_protobuf(bytes, record) && !has_swallowed(bytes, record);
 }
