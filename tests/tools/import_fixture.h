@@ -162,7 +162,7 @@ static inline bool found_text(const struct outcome *outcome, const char *key, co
 
 static inline const char *sample_path(const char *name)
 {
-    static char path[PATH_MAX];
+    static char path[PATH_MAX + 64];
     const char *other = getenv("SC_TEST_DATA");
     snprintf(path, sizeof path, "%s/%s", other != NULL ? other : SAMPLES, name);
     return path;
@@ -179,7 +179,7 @@ static inline void make_dir(char *path)
 
 static inline void write_file(const char *dir, const char *name, struct sc_slice content)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX + 64];
     snprintf(path, sizeof path, "%s/%s", dir, name);
     FILE *file = fopen(path, "w");
     must(file != NULL);
@@ -189,7 +189,7 @@ static inline void write_file(const char *dir, const char *name, struct sc_slice
 
 static inline void remove_file(const char *dir, const char *name)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX + 64];
     snprintf(path, sizeof path, "%s/%s", dir, name);
     must(unlink(path) == 0);
 }

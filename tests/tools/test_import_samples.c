@@ -11,7 +11,7 @@ struct expected {
 /* Reads NAME.expected; of several databases only the lines of `db`. */
 static void read_expected(struct expected *expected, const char *name, uint64_t db)
 {
-    char path[PATH_MAX + 16];
+    char path[PATH_MAX + 128];
     char line[256];
     *expected = (struct expected){0};
     snprintf(path, sizeof path, "%s.expected", sample_path(name));
