@@ -20,7 +20,8 @@ static struct shardcask *db;
 static void setup(void)
 {
     char why[SHARDCASK_WHY_SIZE] = "";
-    int status = shardcask_open(getenv("SHARDCASK_TEST_URL"), NULL, &db, why);
+    struct shardcask_options options = {.timeout_ms = 120000}; /* sanitizers take their time */
+    int status = shardcask_open(getenv("SHARDCASK_TEST_URL"), &options, &db, why);
     ck_assert_msg(status == SHARDCASK_OK, "%s", why);
     ck_assert_int_eq(shardcask_clear(db, NULL), SHARDCASK_OK);
 }
