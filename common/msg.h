@@ -7,7 +7,7 @@
  * SC_TOOLARGE, and a sentence for the person who sent it. Everything that comes out of a parse is a
  * slice of the message: valid as long as the message is.
  *
- * Operations named x.* are spoken between our own processes only (see docs/ARCHITECTURE.md):
+ * Operations named x.* are spoken between our own processes only (see the README, Architecture):
  *   x.hello  [] -> [0, {identity}]     who a shard is: its cluster, its id, what it keeps
  *   x.adopt  [cluster, id] -> [0]      an empty shard directory becomes shard `id` of a cluster
  *   x.grant  [cluster, id, term, epoch, ranges] -> [0]   which slots the shard serves from now on:

@@ -60,15 +60,23 @@ static void ask(struct sc_backend *backend, struct turn *turn)
     sc_buf_fini(&request);
 }
 
-/* Ends the turns of those who are done; returns how many still have theirs. */
-static uint64_t settle(struct sc_turns *turns, struct sc_backend *const *backends, size_t count)
+/* Ends the turns of those who are done, and gives them to those who merge already (the coordinator
+ * may have been restarted, or the shard): who has none pauses. Returns how many turns are taken. */
+static uint64_t settle(struct sc_turns *turns, struct sc_backend *const *backends, size_t count,
+                       uint64_t at_once)
 {
     uint64_t taken = 0;
     for (size_t i = 0; i < count; i++) {
         struct turn *turn = &turns->turns[i];
-        bool up = sc_backend_up(backends[i]);
-        turn->has = up && (turn->running || (turn->has && turn->wanted));
+        turn->has = turn->has && turn->wanted && sc_backend_up(backends[i]) && taken < at_once;
         taken += turn->has ? 1 : 0;
+    }
+    for (size_t i = 0; i < count && taken < at_once; i++) {
+        struct turn *turn = &turns->turns[i];
+        if (turn->running && !turn->has && sc_backend_up(backends[i])) {
+            turn->has = true;
+            taken++;
+        }
     }
     return taken;
 }
@@ -81,7 +89,7 @@ void sc_turns_tick(struct sc_turns *turns, struct sc_backend *const *backends, s
         return;
     }
     turns->next_ms = now + POLL_MS;
-    uint64_t taken = settle(turns, backends, count);
+    uint64_t taken = settle(turns, backends, count, at_once);
     for (size_t i = 0; i < count && taken < at_once; i++) {
         size_t at = (turns->first + i) % count;
         struct turn *turn = &turns->turns[at];

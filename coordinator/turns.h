@@ -3,7 +3,7 @@
  * together, the coordinator asks every shard now and then whether it would like to merge, and lets
  * only so many at a time (the setting merges_at_once), one after the other.
  *
- * A shard that is merging keeps its turn, even when the coordinator was restarted meanwhile.
+ * A shard keeps its turn until it has nothing left to merge; without one, a merge pauses.
  *
  * Guarded by the hub's lock.
  */

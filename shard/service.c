@@ -8,6 +8,7 @@
 #include "shard/membership.h"
 #include "shard/ops.h"
 #include "shard/report.h"
+#include "shard/tuning.h"
 #include "shard/upkeep.h"
 
 #include <inttypes.h>
@@ -45,6 +46,7 @@ struct sc_service {
     struct sc_sp_listener *listeners[LISTENERS_MAX];
     size_t listener_count;
     struct sc_membership membership;
+    struct sc_tuning tuning;
     struct waiting *waiting; /* oldest first */
     struct waiting **waiting_end;
     struct sc_buf scratch; /* the reply under construction */
@@ -324,6 +326,16 @@ static sc_bitcask_position execute_other(struct sc_service *service, struct sc_m
         sc_msg_reply_status(reply, SC_OK, NULL);
         *sync = sc_committer_want_sync(service->committer);
         return sc_bitcask_appended(service->store);
+    case SC_OP_CONFIG:
+        sc_tuning_config(&service->tuning, &request->config, reply);
+        return 0;
+    case SC_OP_COMPACT:
+        sc_upkeep_compact(service->upkeep);
+        sc_msg_reply_status(reply, SC_OK, NULL);
+        return 0;
+    case SC_OP_X_MERGE:
+        sc_tuning_turn(&service->tuning, request->allow, reply);
+        return 0;
     case SC_OP_X_HELLO:
         sc_membership_hello(&service->membership, reply);
         return 0;
@@ -392,6 +404,7 @@ enum sc_status sc_service_open(struct sc_bitcask *store, const struct sc_service
     service->limits.value_max = options->value_max;
     service->waiting_end = &service->waiting;
     sc_membership_init(&service->membership, store);
+    sc_tuning_init(&service->tuning, &options->upkeep);
     struct sc_sp_hub_options hub = {.message_max = options->message_max,
                                     .on_drained = on_drained,
                                     .on_tick = on_tick,
@@ -410,6 +423,7 @@ enum sc_status sc_service_open(struct sc_bitcask *store, const struct sc_service
         sc_sp_hub_lock(service->hub);
         service->committer = committer;
         service->upkeep = upkeep;
+        sc_tuning_attach(&service->tuning, upkeep);
         sc_sp_hub_unlock(service->hub);
     }
     if (status != SC_OK) {
@@ -463,6 +477,7 @@ static void stop_threads(struct sc_service *service)
     struct sc_upkeep *upkeep = service->upkeep;
     service->committer = NULL;
     service->upkeep = NULL;
+    sc_tuning_attach(&service->tuning, NULL);
     sc_sp_hub_unlock(service->hub);
     sc_upkeep_stop(upkeep);
     sc_committer_stop(committer);

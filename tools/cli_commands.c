@@ -65,6 +65,11 @@ static const struct sc_cli_option rebalance_options[] = {
     {NULL, NULL, NULL},
 };
 
+static const struct sc_cli_option compact_options[] = {
+    {"wait", NULL, "end when the shards are done"},
+    {NULL, NULL, NULL},
+};
+
 static int run_help(struct sc_cli *cli, const struct sc_cli_args *args);
 
 static const struct sc_cli_command commands[] = {
@@ -119,8 +124,16 @@ static const struct sc_cli_command commands[] = {
      no_options, sc_cli_admin_map},
     {"stats", "", "print figures of the store and of each shard", NULL, 0, 0, no_options,
      sc_cli_admin_stats},
-    {"compact", "", "ask every shard to reclaim disk space now", "Progress is in stats.", 0, 0,
-     no_options, sc_cli_store_compact},
+    {"compact", "", "ask every shard to reclaim disk space now",
+     "On a terminal, or with --wait, it shows how far the shards are and ends when they are done;\n"
+     "else progress is in stats.",
+     0, 0, compact_options, sc_cli_upkeep_compact},
+    {"config", "[NAME VALUE]",
+     "print the settings that can be changed while running, or change one",
+     "merge_dead_percent, merge_dead_bytes, merge_bytes_per_second, merge_paused: of every shard;\n"
+     "merges_at_once: how many shards may merge at a time. A change lasts until the coordinator\n"
+     "is restarted; the daemons' flags say what holds then.",
+     0, 2, no_options, sc_cli_upkeep_config},
     {"sync", "", "wait until all that was acknowledged is on disk", NULL, 0, 0, no_options,
      sc_cli_store_sync},
     {"shard", "add URL | remove ID", "let a shard join, or move its keys away and let it go",

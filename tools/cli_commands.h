@@ -49,4 +49,8 @@ sc_cli_run sc_cli_import, sc_cli_export;
 sc_cli_run sc_cli_admin_shards, sc_cli_admin_map, sc_cli_admin_stats, sc_cli_admin_shard,
     sc_cli_admin_rebalance;
 
+/* cli_upkeep.c */
+int sc_cli_upkeep_compact(struct sc_cli *cli, const struct sc_cli_args *args);
+int sc_cli_upkeep_config(struct sc_cli *cli, const struct sc_cli_args *args);
+
 #endif

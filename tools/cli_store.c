@@ -67,12 +67,6 @@ int sc_cli_store_sync(struct sc_cli *cli, const struct sc_cli_args *args)
     return ask_and_print(cli, SC_OP_SYNC);
 }
 
-int sc_cli_store_compact(struct sc_cli *cli, const struct sc_cli_args *args)
-{
-    (void)args;
-    return ask_and_print(cli, SC_OP_COMPACT);
-}
-
 /* Asks on the terminal; true when the answer is "yes". */
 static bool confirm(struct sc_cli *cli)
 {
