@@ -117,8 +117,9 @@ struct sc_sp_listener_counts {
     uint64_t requests;
     uint64_t bytes_in, bytes_out;
 };
-void sc_sp_listener_counts(const struct sc_sp_listener *listener,
-                           struct sc_sp_listener_counts *counts);
+/* Adds the listener's figures to `counts`. */
+void sc_sp_listener_add_counts(const struct sc_sp_listener *listener,
+                               struct sc_sp_listener_counts *counts);
 
 /* Replies. Lock held. sc_sp_reply_begin returns the output buffer of the connection: append the
  * body to it, then call sc_sp_reply_end; nothing else of the hub in between. When the connection

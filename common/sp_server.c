@@ -292,12 +292,15 @@ void sc_sp_listener_stop(struct sc_sp_listener *listener)
     sc_sp_hub_unlock(listener->hub);
 }
 
-void sc_sp_listener_counts(const struct sc_sp_listener *listener,
+void sc_sp_listener_add_counts(const struct sc_sp_listener *listener,
                            struct sc_sp_listener_counts *counts)
 {
-    *counts = listener->counts;
-    counts->bytes_in = listener->traffic.bytes_in;
-    counts->bytes_out = listener->traffic.bytes_out;
+    counts->connections += listener->counts.connections;
+    counts->accepted += listener->counts.accepted;
+    counts->refused += listener->counts.refused;
+    counts->requests += listener->counts.requests;
+    counts->bytes_in += listener->traffic.bytes_in;
+    counts->bytes_out += listener->traffic.bytes_out;
 }
 
 void sc_sp_listener_free(struct sc_sp_listener *listener)

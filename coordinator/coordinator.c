@@ -130,14 +130,7 @@ static void start_stats(struct sc_coordinator *coordinator, const struct sc_sp_o
     struct sc_sp_listener_counts sum = {0};
     struct sc_backend_counts lanes = {0};
     for (size_t i = 0; i < coordinator->listener_count; i++) {
-        struct sc_sp_listener_counts counts;
-        sc_sp_listener_counts(coordinator->listeners[i], &counts);
-        sum.connections += counts.connections;
-        sum.accepted += counts.accepted;
-        sum.refused += counts.refused;
-        sum.requests += counts.requests;
-        sum.bytes_in += counts.bytes_in;
-        sum.bytes_out += counts.bytes_out;
+        sc_sp_listener_add_counts(coordinator->listeners[i], &sum);
     }
     for (size_t i = 0; i < coordinator->fleet.backend_count; i++) {
         struct sc_backend_counts counts;

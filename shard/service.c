@@ -280,14 +280,7 @@ static void report(struct sc_service *service, struct sc_buf *reply)
 {
     struct sc_sp_listener_counts sum = {0};
     for (size_t i = 0; i < service->listener_count; i++) {
-        struct sc_sp_listener_counts counts;
-        sc_sp_listener_counts(service->listeners[i], &counts);
-        sum.connections += counts.connections;
-        sum.accepted += counts.accepted;
-        sum.refused += counts.refused;
-        sum.requests += counts.requests;
-        sum.bytes_in += counts.bytes_in;
-        sum.bytes_out += counts.bytes_out;
+        sc_sp_listener_add_counts(service->listeners[i], &sum);
     }
     sc_report_stats(service->store, &service->membership, &sum, service->upkeep, reply);
 }

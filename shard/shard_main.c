@@ -3,65 +3,45 @@
  * to stop.
  */
 #include "common/daemon.h"
+#include "common/flags.h"
 #include "common/limits.h"
 #include "common/log.h"
-#include "common/sp.h"
 #include "common/version.h"
 #include "shard/service.h"
 
-#include <argp.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-
-#define EXIT_USAGE 2
-#define URLS_MAX 16
 
 /* Visible, so that it takes the place of the C library's. */
 __attribute__((visibility("default"))) const char *argp_program_version =
     "shardcask-shard " SC_VERSION;
 
 struct flags {
-    const char *dir;
-    const char *urls[URLS_MAX];
-    size_t url_count;
+    struct sc_flags common;
     int32_t sync_ms;
     uint64_t file_size_max;
-    uint64_t value_max;
-    uint64_t message_max;
     uint64_t memory_max;
     struct sc_upkeep_options upkeep;
-    uint64_t cpu;
-    bool has_cpu;
-    int log_level;
 };
 
 enum {
-    FLAG_SYNC = 256,
+    FLAG_SYNC = SC_FLAGS_KEY_FIRST,
     FLAG_FILE_SIZE,
-    FLAG_MAX_VALUE,
-    FLAG_MAX_MESSAGE,
     FLAG_MAX_MEMORY,
     FLAG_MERGE_DEAD,
     FLAG_MERGE_MIN,
-    FLAG_MERGE_RATE,
-    FLAG_CPU,
-    FLAG_LOG
+    FLAG_MERGE_RATE
 };
 
 static const struct argp_option option_list[] = {
-    {"dir", 'd', "DIR", 0, "Directory of this shard's data (made if absent)", 0},
-    {"listen", 'l', "URL", 0,
-     "Address to serve on: tcp://host:port or ipc:///path; may be repeated", 0},
     {"sync", FLAG_SYNC, "always|never|MS", 0,
      "When a write is on disk: before it is acknowledged (the default), whenever the system likes, "
      "or at most MS milliseconds later",
      0},
     {"file-size", FLAG_FILE_SIZE, "SIZE", 0, "Start a new data file at this size (default 256M)",
      0},
-    {"max-value", FLAG_MAX_VALUE, "SIZE", 0, "Largest encoded value (default 16M)", 0},
-    {"max-message", FLAG_MAX_MESSAGE, "SIZE", 0, "Largest message (default 64M)", 0},
     {"max-memory", FLAG_MAX_MEMORY, "SIZE", 0,
      "Refuse new keys when the index of keys has so much memory (default 0: no limit)", 0},
     {"merge-dead", FLAG_MERGE_DEAD, "PERCENT", 0,
@@ -72,8 +52,6 @@ static const struct argp_option option_list[] = {
      "Bytes a second that a merge reads and writes (default 32M; 0: no limit); more when more is "
      "dead than alive",
      0},
-    {"cpu", FLAG_CPU, "N", 0, "Bind the process to CPU N", 0},
-    {"log", FLAG_LOG, "LEVEL", 0, "error, warn, info (the default) or debug", 0},
     {0},
 };
 
@@ -114,26 +92,14 @@ static error_t parse_flag(int key, char *text, struct argp_state *state)
     struct flags *flags = state->input;
     bool good = true;
     switch (key) {
-    case 'd':
-        flags->dir = text;
-        break;
-    case 'l':
-        if (flags->url_count == URLS_MAX) {
-            argp_error(state, "more than %d addresses to listen on", URLS_MAX);
-        }
-        flags->urls[flags->url_count++] = text;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &flags->common;
         break;
     case FLAG_SYNC:
         good = parse_sync(text, &flags->sync_ms);
         break;
     case FLAG_FILE_SIZE:
         good = sc_daemon_number(text, true, 4096, UINT64_C(2) << 30, &flags->file_size_max);
-        break;
-    case FLAG_MAX_VALUE:
-        good = sc_daemon_number(text, true, 1024, 60u << 20, &flags->value_max);
-        break;
-    case FLAG_MAX_MESSAGE:
-        good = sc_daemon_number(text, true, 1u << 20, 1u << 30, &flags->message_max);
         break;
     case FLAG_MAX_MEMORY:
         good = sc_daemon_number(text, true, 0, UINT64_C(1) << 50, &flags->memory_max);
@@ -143,27 +109,19 @@ static error_t parse_flag(int key, char *text, struct argp_state *state)
     case FLAG_MERGE_RATE:
         good = parse_merge_flag(key, text, &flags->upkeep);
         break;
-    case FLAG_CPU:
-        good = sc_daemon_number(text, false, 0, 1023, &flags->cpu);
-        flags->has_cpu = true;
-        break;
-    case FLAG_LOG:
-        flags->log_level = sc_log_level_parse(text);
-        good = flags->log_level >= 0;
-        break;
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected argument '%s'", text);
         break;
     case ARGP_KEY_END:
-        if (flags->dir == NULL || flags->url_count == 0) {
-            argp_error(state, "--dir and --listen are needed");
+        if (flags->common.url_count == 0) {
+            argp_error(state, "--listen is needed");
         }
         break;
     default:
         return ARGP_ERR_UNKNOWN;
     }
     if (!good) {
-        argp_error(state, "'%s' is not a value for this flag", text);
+        sc_flags_bad_value(state, text);
     }
     return 0;
 }
@@ -175,28 +133,20 @@ static void on_progress(void *arg, uint64_t done, uint64_t total)
     sc_log_info("opening %s: %" PRIu64 " of %" PRIu64 " MiB read", dir, done >> 20, total >> 20);
 }
 
-static enum sc_status check_urls(const struct flags *flags, char *why)
-{
-    enum sc_status status = SC_OK;
-    for (size_t i = 0; i < flags->url_count && status == SC_OK; i++) {
-        status = sc_sp_url_check(flags->urls[i], true, why);
-    }
-    return status;
-}
-
 static enum sc_status serve(const struct flags *flags, struct sc_bitcask *store, char *why)
 {
-    struct sc_service_options options = {.message_max = (size_t)flags->message_max + (1u << 16),
-                                         .value_max = (uint32_t)flags->value_max,
+    struct sc_service_options options = {.message_max =
+                                             (size_t)flags->common.message_max + (1u << 16),
+                                         .value_max = (uint32_t)flags->common.value_max,
                                          .sync_ms = flags->sync_ms,
                                          .upkeep = flags->upkeep};
     struct sc_service *service = NULL;
     enum sc_status status = sc_service_open(store, &options, &service, why);
     const char *bound = "";
-    for (size_t i = 0; status == SC_OK && i < flags->url_count; i++) {
-        status = sc_service_listen(service, flags->urls[i], &bound, why);
+    for (size_t i = 0; status == SC_OK && i < flags->common.url_count; i++) {
+        status = sc_service_listen(service, flags->common.urls[i], &bound, why);
         if (status == SC_OK) {
-            sc_log_info("ready to serve on %s, directory %s", bound, flags->dir);
+            sc_log_info("ready to serve on %s, directory %s", bound, flags->common.dir);
         }
     }
     if (status == SC_OK) {
@@ -220,60 +170,46 @@ static void name_log(const struct sc_bitcask *store, int level)
 
 static enum sc_status run(const struct flags *flags, char *why)
 {
-    enum sc_status status = SC_OK;
-    if (flags->has_cpu) {
-        status = sc_daemon_bind_cpu((unsigned)flags->cpu, why);
-        if (status != SC_OK) {
-            return status;
-        }
-    }
     struct sc_bitcask_options options = {.file_size_max = flags->file_size_max,
-                                         .value_max = (uint32_t)flags->value_max,
+                                         .value_max = (uint32_t)flags->common.value_max,
                                          .sync_ms = flags->sync_ms,
                                          .max_memory = flags->memory_max,
                                          .on_progress = on_progress,
-                                         .progress_arg = (void *)(uintptr_t)flags->dir};
+                                         .progress_arg = (void *)(uintptr_t)flags->common.dir};
     struct sc_bitcask *store = NULL;
-    status = sc_bitcask_open(flags->dir, &options, NULL, NULL, &store, why);
+    enum sc_status status = sc_bitcask_open(flags->common.dir, &options, NULL, NULL, &store, why);
     if (status != SC_OK) {
         return status;
     }
-    name_log(store, flags->log_level);
+    name_log(store, flags->common.log_level);
     status = serve(flags, store, why);
     enum sc_status closed = sc_bitcask_close(store);
     if (status == SC_OK && closed != SC_OK) {
-        return sc_fail(why, closed, "closing %s failed: see the log above", flags->dir);
+        return sc_fail(why, closed, "closing %s failed: see the log above", flags->common.dir);
     }
     return status;
 }
 
 int main(int argc, char **argv)
 {
+    static const struct argp_child children[] = {{&sc_flags_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
         .options = option_list,
         .parser = parse_flag,
         .doc = "Serves one shard: a directory of data files. It waits for a coordinator "
                "(shardcask-coordinator --shard URL) to tell it which slots are its own.",
+        .children = children,
     };
-    struct flags flags = {.sync_ms = SC_BITCASK_SYNC_ALWAYS,
+    struct flags flags = {.common = SC_FLAGS_DEFAULT,
+                          .sync_ms = SC_BITCASK_SYNC_ALWAYS,
                           .file_size_max = SC_BITCASK_FILE_SIZE_DEFAULT,
-                          .value_max = SC_VALUE_MAX_DEFAULT,
-                          .message_max = SC_MESSAGE_MAX_DEFAULT,
-                          .upkeep = SC_UPKEEP_OPTIONS_DEFAULT,
-                          .log_level = SC_LOG_INFO};
-    argp_err_exit_status = EXIT_USAGE;
-    (void)argp_parse(&argp, argc, argv, 0, NULL, &flags);
+                          .upkeep = SC_UPKEEP_OPTIONS_DEFAULT};
     char why[SC_WHY_SIZE] = "";
-    sc_log_init("shard", (enum sc_log_level)flags.log_level);
-    sc_daemon_init();
-    if (check_urls(&flags, why) != SC_OK) {
-        fprintf(stderr, "shardcask-shard: %s\n", why);
-        return EXIT_USAGE;
+    argp_err_exit_status = SC_FLAGS_EXIT_USAGE;
+    (void)argp_parse(&argp, argc, argv, 0, NULL, &flags);
+    enum sc_status status = sc_flags_apply(&flags.common, "shard", why);
+    if (status == SC_OK) {
+        status = run(&flags, why);
     }
-    if (run(&flags, why) != SC_OK) {
-        fprintf(stderr, "shardcask-shard: %s\n", why);
-        return EXIT_FAILURE;
-    }
-    sc_log_info("stopped");
-    return EXIT_SUCCESS;
+    return sc_flags_exit("shardcask-shard", status, why);
 }

@@ -145,9 +145,9 @@ static inline void server_close(struct server *server)
 
 static inline struct sc_sp_listener_counts server_counts(struct server *server)
 {
-    struct sc_sp_listener_counts counts;
+    struct sc_sp_listener_counts counts = {0};
     sc_sp_hub_lock(server->hub);
-    sc_sp_listener_counts(server->listener, &counts);
+    sc_sp_listener_add_counts(server->listener, &counts);
     sc_sp_hub_unlock(server->hub);
     return counts;
 }

@@ -6,8 +6,8 @@
 
 static bool connected(struct server *server, uint64_t left)
 {
-    struct sc_sp_listener_counts counts;
-    sc_sp_listener_counts(server->listener, &counts);
+    struct sc_sp_listener_counts counts = {0};
+    sc_sp_listener_add_counts(server->listener, &counts);
     return counts.connections == left;
 }
 
