@@ -53,26 +53,35 @@ void sc_sp_conn_kill(struct sc_sp_conn *conn, const char *why)
     conn->dead = true;
     nng_stream_close(conn->stream);
     conn->ops->died(conn, why);
-    sc_buf_fini(&conn->out);
-    /* The work queue holds a reference, so whoever called may go on using it until then. */
+    /* The work list holds a reference, so whoever called may go on using it until then. */
     sc_sp_conn_touch(conn);
     conn->references--;
 }
 
-static void conn_free(struct sc_sp_conn *conn)
+/* Gives back the descriptor and the memory of a dead connection, once nng is through with them:
+ * requests that are still to be answered hold on to little. */
+static void release(struct sc_sp_conn *conn)
 {
-    assert(conn->dead && !conn->receiving && !conn->sending && !conn->working && !conn->arming);
-    struct sc_sp_hub *hub = conn->hub;
-    LIST_REMOVE(conn, all);
+    assert(conn->dead);
+    if (conn->receiving || conn->sending || conn->stream == NULL) {
+        return;
+    }
     nng_stream_free(conn->stream);
+    conn->stream = NULL;
     nng_aio_reap(conn->receive_aio);
     nng_aio_reap(conn->wake_aio);
     nng_aio_reap(conn->send_aio);
     sc_sp_input_fini(&conn->in);
     sc_buf_fini(&conn->out);
     sc_buf_fini(&conn->wire);
+}
+
+static void conn_free(struct sc_sp_conn *conn)
+{
+    assert(conn->stream == NULL && !conn->working && !conn->arming);
+    LIST_REMOVE(conn, all);
+    sc_sp_hub_ended(conn->hub);
     free(conn);
-    sc_sp_hub_ended(hub);
 }
 
 void sc_sp_conn_ref(struct sc_sp_conn *conn)
@@ -182,8 +191,8 @@ static void sent(void *arg)
     } else if (!conn->dead) {
         count_sent(conn, nng_aio_count(conn->send_aio));
         send_wire(conn);
-        sc_sp_conn_touch(conn);
     }
+    sc_sp_conn_touch(conn);
     sc_sp_hub_ended(conn->hub);
     sc_sp_conn_unref(conn);
 }
@@ -344,14 +353,13 @@ static void received(void *arg)
     if (!conn->dead && error == 0) {
         count_received(conn, nng_aio_count(aio));
         handle_input(conn);
-        sc_sp_conn_touch(conn);
     } else if (!conn->dead && error == NNG_ECANCELED) {
         /* The sweep wants the buffer back; what is left of a frame stays. */
         sc_sp_input_trim(&conn->in);
-        sc_sp_conn_touch(conn);
     } else if (!conn->dead) {
         sc_sp_conn_kill(conn, nng_strerror(error));
     }
+    sc_sp_conn_touch(conn);
     sc_sp_conn_unref(conn);
 }
 
@@ -367,11 +375,12 @@ void sc_sp_conn_work(struct sc_sp_conn *conn)
     assert(conn->working);
     conn->working = false;
     send_out(conn);
-    if (!conn->dead && conn->unread && !over(conn) && takes_requests(conn)) {
+    if (conn->dead) {
+        release(conn);
+    } else if (conn->unread && !over(conn) && takes_requests(conn)) {
         handle_input(conn);
         sc_sp_conn_touch(conn);
-    }
-    if (can_receive(conn) && !conn->working && !conn->arming) {
+    } else if (can_receive(conn) && !conn->arming) {
         conn->arming = true;
         sc_sp_conn_ref(conn);
         STAILQ_INSERT_TAIL(&conn->hub->arm, conn, arm);
