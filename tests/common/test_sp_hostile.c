@@ -1,5 +1,7 @@
 /* A server among careless and hostile peers: after each it must serve a good client, and hold
  * neither connections nor memory for the others. */
+#include <dirent.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 
 #include "tests/common/sp_fixture.h"
@@ -353,6 +355,56 @@ START_TEST(requests_in_flight_are_bounded)
 }
 END_TEST
 
+struct flood {
+    int fd;
+    bool ipc;
+    atomic_bool stop;
+};
+
+/* Keeps many requests in flight without a pause. */
+static void *flood(void *arg)
+{
+    struct flood *flood = arg;
+    uint8_t frames[64 * 32], reply[64];
+    uint32_t id = 0x80000001;
+    size_t size = 0;
+    for (size_t i = 0; i < 64; i++) {
+        size = raw_frame(frames + i * size, flood->ipc, &id, 1, "flood", 5);
+    }
+    raw_write(flood->fd, frames, 64 * size);
+    while (!atomic_load(&flood->stop)) {
+        raw_write(flood->fd, frames, size);
+        ck_assert(raw_read(flood->fd, reply, size));
+    }
+    close(flood->fd);
+    return NULL;
+}
+
+START_TEST(a_thread_of_the_program_gets_the_lock_in_a_flood)
+{
+    struct server *server = server_open(listen_url(_i));
+    struct flood floods[3];
+    pthread_t threads[3];
+    for (size_t i = 0; i < 3; i++) {
+        floods[i].fd = raw_connect(server->url);
+        floods[i].ipc = url_is_ipc(server->url);
+        atomic_init(&floods[i].stop, false);
+        raw_handshake(floods[i].fd);
+        pthread_create(&threads[i], NULL, flood, &floods[i]);
+    }
+    for (size_t i = 0; i < 300; i++) {
+        sc_sp_hub_lock(server->hub);
+        sc_sp_hub_unlock(server->hub);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        atomic_store(&floods[i].stop, true);
+        pthread_join(threads[i], NULL);
+    }
+    check_serves(server, 0);
+    server_close(server);
+}
+END_TEST
+
 START_TEST(peers_that_vanish_amid_replies_are_harmless)
 {
     bool ipc = _i == 1;
@@ -381,11 +433,23 @@ START_TEST(peers_that_vanish_amid_replies_are_harmless)
 }
 END_TEST
 
+static size_t open_descriptors(void)
+{
+    size_t count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (readdir(dir) != NULL) {
+        count++;
+    }
+    closedir(dir);
+    return count;
+}
+
 START_TEST(origins_outlive_their_connection)
 {
     bool ipc = _i == 1;
     struct server *server = server_open(listen_url(_i));
     server->keep = true;
+    size_t descriptors = open_descriptors();
     for (int i = 0; i < 20; i++) {
         int fd = raw_connect(server->url);
         raw_handshake(fd);
@@ -397,6 +461,7 @@ START_TEST(origins_outlive_their_connection)
         close(fd);
     }
     ck_eventually(server->hub, connected(server, 0));
+    ck_eventually(server->hub, open_descriptors() == descriptors);
     sc_sp_hub_lock(server->hub);
     for (size_t i = 0; i < server->kept_count; i++) {
         if (i % 2 == 0) {
@@ -493,6 +558,7 @@ int main(void)
     tcase_add_loop_test(tcase, a_connection_over_the_limit_is_closed_at_once, 0, 2);
     tcase_add_loop_test(tcase, who_does_not_read_is_not_read_from, 0, 2);
     tcase_add_loop_test(tcase, requests_in_flight_are_bounded, 0, 2);
+    tcase_add_loop_test(tcase, a_thread_of_the_program_gets_the_lock_in_a_flood, 0, 2);
     tcase_add_loop_test(tcase, peers_that_vanish_amid_replies_are_harmless, 0, 2);
     tcase_add_loop_test(tcase, origins_outlive_their_connection, 0, 2);
     tcase_add_loop_test(tcase, running_out_of_descriptors_passes, 0, 2);
