@@ -228,7 +228,7 @@ static int import_source(struct job *job)
 
 /* Reads the options of the reader. */
 static bool read_options(struct sc_cli *cli, const struct sc_cli_args *args,
-                         struct sc_import_options *options)
+                         const struct sc_import_format *format, struct sc_import_options *options)
 {
     const char *text = sc_cli_args_option(args, "db");
     uint64_t db = 0;
@@ -238,6 +238,11 @@ static bool read_options(struct sc_cli *cli, const struct sc_cli_args *args,
     }
     options->db = text != NULL ? (int64_t)db : -1;
     options->salvage = sc_cli_args_flag(args, "salvage");
+    if ((options->db >= 0 || options->salvage) && format != &sc_import_rdb) {
+        sc_cli_complain(cli, 0, "import: --db and --salvage are for RDB files, not for %s",
+                        format->name);
+        return false;
+    }
     return true;
 }
 
@@ -273,7 +278,7 @@ int sc_cli_import(struct sc_cli *cli, const struct sc_cli_args *args)
     struct sc_import_options options;
     const struct sc_import_format *format =
         find_format(cli, sc_cli_args_option(args, "format"), path);
-    if (format == NULL || !read_options(cli, args, &options)) {
+    if (format == NULL || !read_options(cli, args, format, &options)) {
         return SC_CLI_USAGE;
     }
     struct sc_import_reader *reader = format->open(path, &options, why);
