@@ -172,6 +172,8 @@ class Details(ImportTest):
     def test_wrong_sources_are_usage_errors(self):
         for args in ((DATA,), ("/nonexistent",), (DATA, "--format", "basho"),
                      (os.path.join(DATA, "redis.rdb"), "--db", "x"),
+                     (os.path.join(DATA, "basho-bitcask/torn"), "--db", "0"),
+                     (os.path.join(DATA, "basho-bitcask/torn"), "--salvage"),
                      (os.path.join(DATA, "README.md"), "--format", "rdb"),
                      (os.path.join(DATA, "redis.rdb"), "--report", "/nonexistent/report")):
             with self.subTest(args):

@@ -226,7 +226,7 @@ START_TEST(no_damaged_rdb_file_is_imported)
     make_dir(dir);
     struct test_random random = test_random_start("no_damaged_rdb_file_is_imported");
     struct sc_buf bytes = read_file(sample_path("redis-lru.rdb"));
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < 200; i++) {
         size_t at = test_random_below(&random, bytes.size);
         bytes.data[at] ^= (uint8_t)(1u << test_random_below(&random, 8));
         struct outcome outcome = import_rdb_bytes(dir, bytes.data, bytes.size, false);
@@ -281,7 +281,7 @@ START_TEST(no_damage_beside_hints_gives_a_wrong_value)
     }
     struct outcome whole = import_path(&sc_import_basho, dir);
     ck_assert_uint_eq(whole.imported, 30);
-    for (int i = 0; i < 600; i++) {
+    for (int i = 0; i < 400; i++) {
         size_t file = test_random_below(&random, BASHO_FILES);
         struct sc_buf *content = &contents[file];
         size_t at = test_random_below(&random, content->size);
