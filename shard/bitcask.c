@@ -110,6 +110,9 @@ bool sc_bitcask_enlist(struct sc_bitcask *store, struct sc_segment *segment)
     if (index == SC_LOCATION_FILES_MAX) {
         return false;
     }
+    if (segment == NULL) {
+        return true;
+    }
     segment->index = index;
     store->segments[index] = segment;
     store->segment_count += index == store->segment_count ? 1 : 0;
@@ -152,7 +155,7 @@ enum sc_status sc_bitcask_open(const char *dir, const struct sc_bitcask_options 
     opened->on_event = on_event;
     opened->event_arg = event_arg;
     opened->keydir = sc_keydir_alloc();
-    opened->segments = sc_calloc(SC_LOCATION_FILES_MAX, sizeof *opened->segments);
+    opened->segments = sc_calloc(SC_LOCATION_FILES_MAX, sizeof(struct sc_segment *));
     opened->deleted = sc_calloc(SC_SLOT_COUNT, sizeof *opened->deleted);
     enum sc_status status = sc_files_open(&opened->files, dir, options->read_only, why);
     if (status == SC_OK) {
@@ -192,6 +195,8 @@ enum sc_status sc_bitcask_close(struct sc_bitcask *store)
             trim(store->writer.active);
             trim(store->writer.next);
             hint_active(store);
+            sc_durable_sync(&store->writer.durable);
+            (void)sc_manifest_flush(store->manifest, NULL); /* what it notes is a convenience */
         }
     }
     store_free(store);

@@ -48,7 +48,7 @@ void sc_bitcask_tell(struct sc_bitcask *store, enum sc_bitcask_event_kind kind, 
                      uint64_t offset, uint64_t size, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
 
-/* Enters a segment into the table; false when it is full. */
+/* Enters a segment into the table; false when it is full. NULL only asks whether it is. */
 bool sc_bitcask_enlist(struct sc_bitcask *store, struct sc_segment *segment);
 
 static inline struct sc_segment *sc_bitcask_segment(const struct sc_bitcask *store,

@@ -96,6 +96,11 @@ void sc_durable_close(struct sc_durable *durable)
     *durable = (struct sc_durable){0};
 }
 
+void sc_durable_sync(const struct sc_durable *durable)
+{
+    (void)sc_io_fdatasync(durable->fd);
+}
+
 bool sc_durable_write(const struct sc_durable *durable, struct sc_durable_mark synced,
                       struct sc_durable_mark acknowledged)
 {

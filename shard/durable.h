@@ -12,8 +12,9 @@
  *       48   16  boot id of the kernel that ran (zeros: unknown)
  *       64    8  XXH3_64bits (seed 0) of the 64 bytes before
  *
- * It is written after each commit with one pwrite and never synced: a process that is killed leaves
- * the exact mark, power that fails an older one. It may lag, it never leads. With it a reader tells
+ * It is written after each commit with one pwrite, and synced only now and then (when a store is
+ * opened or closed or begins a file): a process that is killed leaves the exact mark, power that
+ * fails an older one. It may lag, it never leads. With it a reader tells
  * two kinds of damage apart: before the mark something that was acknowledged was lost, which must
  * be reported and never cut off; behind it lies what a crash may leave half written.
  *
@@ -46,6 +47,10 @@ struct sc_durable {
 /* Opens the file for writing, creating it. */
 enum sc_status sc_durable_open(struct sc_durable *durable, const struct sc_files *files, char *why);
 void sc_durable_close(struct sc_durable *durable); /* a zeroed object is fine */
+
+/* Makes the mark written last survive a power failure. Needed for nothing: it only keeps the mark
+ * that is found after one from being very old. */
+void sc_durable_sync(const struct sc_durable *durable);
 
 /* Writes a mark. False: it could not be; the old one stays, which is safe. */
 bool sc_durable_write(const struct sc_durable *durable, struct sc_durable_mark synced,

@@ -35,6 +35,7 @@ struct sc_manifest {
     struct sc_manifest_slot *slots; /* SC_SLOT_COUNT of them */
     uint64_t *discarded; /* numbers */
     size_t discarded_count;
+    bool dirty; /* something was noted that is not in the file yet */
 };
 
 static struct sc_manifest *manifest_alloc(const struct sc_files *files)
@@ -158,7 +159,7 @@ static void encode(struct sc_buf *out, const struct sc_manifest *manifest)
     sc_le64_put(out->data + 16, XXH3_64bits_withSeed(body, body_size, body_size));
 }
 
-static enum sc_status save_locked(const struct sc_manifest *manifest, char *why)
+static enum sc_status save_locked(struct sc_manifest *manifest, char *why)
 {
     struct sc_buf out = {0};
     encode(&out, manifest);
@@ -168,7 +169,16 @@ static enum sc_status save_locked(const struct sc_manifest *manifest, char *why)
     enum sc_status status =
         sc_files_replace(manifest->dir, SC_FILES_MANIFEST, out.data, 2 * size, why);
     sc_buf_fini(&out);
+    manifest->dirty = manifest->dirty && status != SC_OK;
     return status;
+}
+
+enum sc_status sc_manifest_flush(struct sc_manifest *manifest, char *why)
+{
+    lock(manifest);
+    enum sc_status status = manifest->dirty ? save_locked(manifest, why) : SC_OK;
+    unlock(manifest);
+    return status == SC_OK ? SC_OK : SC_IO;
 }
 
 /* ---- Decoding ---- */
@@ -248,6 +258,7 @@ static void get_discarded(struct sc_manifest *manifest, const uint8_t *at, uint3
 static bool decode(struct sc_manifest *manifest, struct sc_slice bytes)
 {
     const uint8_t *body = bytes.data;
+    assert(body != NULL && bytes.size >= FIXED_SIZE); /* the copy was found good */
     uint64_t files = sc_le32_get(body + 48);
     uint64_t voids = sc_le32_get(body + 52);
     uint64_t ranges = sc_le32_get(body + 56);
@@ -591,6 +602,7 @@ void sc_manifest_settle(struct sc_manifest *manifest, uint64_t number, uint64_t 
     for (size_t i = 0; i < manifest->file_count; i++) {
         if (manifest->files[i].number == number) {
             manifest->files[i].settled_size = size;
+            manifest->dirty = true;
         }
     }
     unlock(manifest);
@@ -746,12 +758,14 @@ void sc_manifest_forget_discarded(struct sc_manifest *manifest, uint64_t number)
 {
     lock(manifest);
     remove_discarded(manifest, number);
+    manifest->dirty = true;
     unlock(manifest);
 }
 
 void sc_manifest_forget_all_discarded(struct sc_manifest *manifest)
 {
     lock(manifest);
+    manifest->dirty = manifest->dirty || manifest->discarded_count > 0;
     manifest->discarded_count = 0;
     unlock(manifest);
 }

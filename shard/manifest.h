@@ -21,10 +21,12 @@
  *       52    4     count of voids
  *       56    4     count of slot ranges
  *       60    4     count of discarded files
- *       64   32     for each file: number 8, salt 8, settled size 8 (0: not settled), clean version
- * 8 24     for each void: file number 8, offset 8, size 8 32     for each range of slots: first 2,
- * last 2, state 1 (0 none, 1 owned, 2 importing, 3 fenced), 0 3, epoch 8, fence file number 8,
- * fence offset 8 8     for each discarded file: its number
+ *       64   32     for each file: number 8, salt 8, settled size 8 (0: not settled),
+ *                   clean version 8
+ *            24     for each void: file number 8, offset 8, size 8
+ *            32     for each range of slots: first 2, last 2, state 1 (0 none, 1 owned,
+ *                   2 importing, 3 fenced), 0 3, epoch 8, fence file number 8, fence offset 8
+ *             8     for each discarded file: its number
  *
  * Files are in the order of their numbers. A file is listed before a record in it may be
  * acknowledged; a data file that is not listed is never read. A settled file is sealed, synced, and
@@ -149,7 +151,10 @@ void sc_manifest_forget_all_discarded(struct sc_manifest *manifest);
 enum sc_status sc_manifest_add_voids(struct sc_manifest *manifest,
                                      const struct sc_manifest_void *voids, size_t count, char *why);
 
-/* Notes that a file is sealed and synced at this size; written with the next change. */
+/* Notes that a file is sealed and synced at this size; written with the next change or flush. */
 void sc_manifest_settle(struct sc_manifest *manifest, uint64_t number, uint64_t size);
+
+/* Writes what was only noted, if there is anything. */
+enum sc_status sc_manifest_flush(struct sc_manifest *manifest, char *why);
 
 #endif

@@ -6,7 +6,8 @@
 
 #define COUNT_MAX ((size_t)1 << 18)
 #define KEYS_SIZE_MAX ((size_t)16 << 20)
-#define AHEAD 8u /* offers whose place in the keydir is fetched before it is their turn */
+#define AHEAD ((size_t)8) /* offers whose place in the keydir is fetched before it is their turn \
+                           */
 
 struct offer {
     uint64_t hash;

@@ -534,7 +534,8 @@ static enum sc_status resume_writing(struct sc_bitcask *store, char *why)
     if (!sc_durable_write(&writer->durable, writer->synced, writer->written)) {
         return sc_files_fail(&store->files, "write", SC_FILES_DURABLE, why);
     }
-    return SC_OK;
+    sc_durable_sync(&writer->durable);
+    return sc_manifest_flush(store->manifest, why);
 }
 
 enum sc_status sc_recover(struct sc_bitcask *store, char *why)

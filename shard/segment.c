@@ -15,11 +15,12 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#define MAGIC "SCASKDAT"
 #define FORMAT 1u
 #define STEP_MIN (UINT64_C(1) << 20)
 #define STEP_MAX (UINT64_C(32) << 20)
 #define BLOCK (UINT64_C(4) << 10)
+
+static const uint8_t magic[8] = "SCASKDAT";
 
 static struct sc_segment *segment_alloc(uint64_t number, uint64_t salt, int fd)
 {
@@ -36,7 +37,7 @@ static struct sc_segment *segment_alloc(uint64_t number, uint64_t salt, int fd)
 static void encode_header(uint8_t header[SC_SEGMENT_HEADER_SIZE], uint64_t number, uint64_t salt,
                           const struct sc_segment_owner *owner)
 {
-    memcpy(header, MAGIC, 8);
+    memcpy(header, magic, sizeof magic);
     sc_le32_put(header + 8, FORMAT);
     sc_le32_put(header + 12, owner->shard_id);
     memcpy(header + 16, owner->cluster, 16);
@@ -122,7 +123,8 @@ enum sc_status sc_segment_check(const struct sc_segment *segment, bool *too_new,
     if ((size_t)got < sizeof header) {
         return sc_fail(why, SC_CORRUPT, "it is shorter than a header");
     }
-    if (memcmp(header, MAGIC, 8) != 0 || sc_le64_get(header + 56) != XXH3_64bits(header, 56)) {
+    if (memcmp(header, magic, sizeof magic) != 0 ||
+        sc_le64_get(header + 56) != XXH3_64bits(header, 56)) {
         return sc_fail(why, SC_CORRUPT, "its header is damaged");
     }
     if (sc_le32_get(header + 8) != FORMAT) {

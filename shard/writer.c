@@ -109,16 +109,17 @@ struct sc_segment_owner sc_writer_owner(struct sc_manifest *manifest)
 static enum sc_status make_next(struct sc_writer *writer, char *why)
 {
     struct sc_segment_owner owner = sc_writer_owner(writer->manifest);
-    struct sc_segment *made;
+    struct sc_segment *made = NULL;
+    if (!writer->enlist(writer->enlist_arg, NULL)) {
+        return sc_fail(why, SC_IO, "%s has as many data files as a store can have",
+                       writer->files->path);
+    }
     enum sc_status status = make_file(writer->files, writer->manifest, &owner, &made, why);
     if (status != SC_OK) {
         return status;
     }
-    if (!writer->enlist(writer->enlist_arg, made)) {
-        sc_segment_close(made);
-        return sc_fail(why, SC_IO, "%s has as many data files as a store can have",
-                       writer->files->path);
-    }
+    bool enlisted = writer->enlist(writer->enlist_arg, made);
+    assert(enlisted);
     writer->next = made;
     return SC_OK;
 }
@@ -135,6 +136,7 @@ static void rotate(struct sc_writer *writer)
         }
         piece->seal_size = full->size;
     }
+    assert(writer->next != NULL);
     writer->active = writer->next;
     writer->next = NULL;
     writer->active->log_offset = writer->active->size;
@@ -265,7 +267,8 @@ bool sc_writer_forget(struct sc_writer *writer, const struct sc_segment *segment
 static bool prepare_due(const struct sc_writer *writer)
 {
     return writer->active != NULL && writer->next == NULL && !writer->commit.under_way &&
-           writer->active->size > writer->file_size_max / 4 * 3;
+           writer->active->size > writer->file_size_max / 4 * 3 &&
+           writer->enlist(writer->enlist_arg, NULL);
 }
 
 bool sc_writer_wanted(const struct sc_writer *writer)
@@ -380,6 +383,9 @@ void sc_writer_run(struct sc_bitcask_commit *commit)
         return;
     }
     commit->mark_failed = !sc_durable_write(commit->durable, commit->synced, commit->written);
+    if (commit->prepare) {
+        sc_durable_sync(commit->durable);
+    }
     if (commit->prepare && make_file(commit->files, commit->manifest, &commit->owner,
                                      &commit->prepared, commit->prepare_why) != SC_OK) {
         commit->prepared = NULL;

@@ -69,7 +69,8 @@ struct sc_writer {
     struct sc_durable durable;
     uint64_t file_size_max;
     bool sync_always; /* every write demands a sync unless it says otherwise */
-    /* Enters a new file into the store's table and gives it its index; false: the table is full. */
+    /* Enters a new file into the store's table and gives it its index; false: the table is full.
+     * NULL only asks whether it is. */
     bool (*enlist)(void *arg, struct sc_segment *segment);
     void *enlist_arg;
 

@@ -254,6 +254,23 @@ START_TEST(flip_in_a_sealed_file_with_a_hint_harms_one_record)
 }
 END_TEST
 
+START_TEST(sealed_file_that_became_shorter_is_told)
+{
+    char path[512];
+    fill_two_files();
+    data_path(f.dir, 0, path);
+    const off_t records_end = 64 + 40 + 40; /* behind the first two records */
+    restore();
+    path_of("0000000001.hint", path);
+    ck_assert_int_eq(unlink(path), 0);
+    data_path(f.dir, 0, path);
+    ck_assert_int_eq(truncate(path, records_end), 0);
+    fixture_open(&f);
+    ck_assert_uint_eq(fixture_events(&f, SC_EVENT_DAMAGE), 1);
+    ck_assert_ptr_nonnull(strstr(f.events[0].text, "missing"));
+}
+END_TEST
+
 START_TEST(flip_in_a_hint_harms_nothing)
 {
     char path[512];
@@ -491,6 +508,7 @@ static Suite *suite(void)
         flip_after_a_kill_harms_one_record,
         cut_anywhere_leaves_what_is_before_it,
         flip_in_a_sealed_file_with_a_hint_harms_one_record,
+        sealed_file_that_became_shorter_is_told,
         flip_in_a_hint_harms_nothing,
         cut_hint_harms_nothing,
         flip_in_the_manifest_harms_nothing,
