@@ -100,11 +100,8 @@ static uint32_t or_default(uint32_t value, uint32_t otherwise)
     return value != 0 ? value : otherwise;
 }
 
-static enum sc_status dial(struct shardcask *handle, const char *url, uint32_t timeout_ms,
-                           char *why)
+static enum sc_status dial(struct shardcask *handle, const char *url, char *why)
 {
-    struct sc_job opening = {.deadline_ms = sc_clock_mono_ms() + timeout_ms};
-    handle->opening = &opening; /* nobody else looks yet */
     struct sc_sp_hub_options hub_options = {
         .message_max = handle->message_max,
         .on_drained = on_drained,
@@ -119,38 +116,47 @@ static enum sc_status dial(struct shardcask *handle, const char *url, uint32_t t
         .url = url, .on_state = on_state, .on_reply = on_reply, .arg = handle};
     struct sc_sp_link *link = NULL;
     status = sc_sp_dial(handle->hub, &link_options, &link, why);
-    if (status != SC_OK) {
-        sc_sp_hub_lock(handle->hub);
-        end_opening(handle, status);
-        sc_sp_hub_unlock(handle->hub);
-        return status;
-    }
     sc_sp_hub_lock(handle->hub);
     handle->link = link;
     sc_sp_hub_unlock(handle->hub);
-    sc_job_wait(&opening);
-    if (opening.status != SC_OK) {
-        sc_sp_hub_lock(handle->hub);
-        const char *reason = sc_sp_link_why(link);
-        status = sc_fail(why, SC_UNAVAILABLE, "%s",
-                         *reason != '\0' ? reason : "no connection before the time-out");
-        sc_sp_hub_unlock(handle->hub);
-    }
     return status;
 }
 
-/* Opens with all signals blocked, so that the threads which nng starts take none: the program's own
+/* Dials with all signals blocked, so that the threads which nng starts take none: the program's own
  * threads do. */
-static enum sc_status dial_quietly(struct shardcask *handle, const char *url, uint32_t timeout_ms,
-                                   char *why)
+static enum sc_status dial_quietly(struct shardcask *handle, const char *url, char *why)
 {
     sigset_t all;
     sigset_t before;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    enum sc_status status = dial(handle, url, timeout_ms, why);
+    enum sc_status status = dial(handle, url, why);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return status;
+}
+
+/* Waits until the link is up, or the time is over. */
+static enum sc_status await_link(struct shardcask *handle, uint32_t timeout_ms, char *why)
+{
+    struct sc_job opening = {.deadline_ms = sc_clock_mono_ms() + timeout_ms};
+    sc_sp_hub_lock(handle->hub);
+    bool up = sc_sp_link_up(handle->link);
+    if (!up) {
+        handle->opening = &opening;
+    }
+    sc_sp_hub_unlock(handle->hub);
+    if (up) {
+        return SC_OK;
+    }
+    sc_job_wait(&opening);
+    if (opening.status != SC_OK) {
+        sc_sp_hub_lock(handle->hub);
+        const char *reason = sc_sp_link_why(handle->link);
+        (void)sc_fail(why, SC_UNAVAILABLE, "%s",
+                      *reason != '\0' ? reason : "no connection before the time-out");
+        sc_sp_hub_unlock(handle->hub);
+    }
+    return (enum sc_status)opening.status;
 }
 
 static const char *address(const char *url)
@@ -184,8 +190,11 @@ int shardcask_open(const char *url, const struct shardcask_options *options,
                      or_default(o->batch_max, BATCH_MAX_DEFAULT), join_bytes, on_end);
     }
     sc_async_init(&new->async);
-    enum sc_status status = dial_quietly(
-        new, address(url), or_default(o->connect_timeout_ms, CONNECT_TIMEOUT_MS_DEFAULT), reason);
+    enum sc_status status = dial_quietly(new, address(url), reason);
+    if (status == SC_OK) {
+        uint32_t timeout_ms = or_default(o->connect_timeout_ms, CONNECT_TIMEOUT_MS_DEFAULT);
+        status = await_link(new, timeout_ms, reason);
+    }
     if (status != SC_OK) {
         shardcask_close(new);
         (void)sc_fail(why, status, "%s", reason);
