@@ -6,6 +6,10 @@
  * (Kulkarni et al., "Logical Physical Clocks", 2014; here with one 64-bit number, since the
  * logical part never needs to be told apart from the physical one.)
  *
+ * While the system clock is behind the last tick, because it was set back or because a version came
+ * from a clock that is ahead, sc_clock goes on from the last tick at the pace of the monotonic
+ * clock. So it never stands still: a key that is to live for ten seconds lives for ten seconds.
+ *
  * A clock belongs to one thread at a time: its owner serialises the calls.
  */
 #ifndef SC_COMMON_CLOCK_H
@@ -15,6 +19,8 @@
 
 struct sc_clock {
     uint64_t last; /* the largest tick given out or observed */
+    uint64_t time_us; /* the latest time that it showed */
+    uint64_t behind_ns; /* the monotonic time of that, while the system clock is behind; else 0 */
 };
 
 /* A new tick, larger than every earlier one and than all that were observed. */
@@ -24,11 +30,15 @@ uint64_t sc_clock_tick(struct sc_clock *clock);
 void sc_clock_observe(struct sc_clock *clock, uint64_t version);
 
 /* Milliseconds since 1970 for comparing expiries: the system clock, but never behind the last
- * version, so that a clock stepped back does not bring expired keys back. */
-uint64_t sc_clock_now_ms(const struct sc_clock *clock);
+ * version nor behind what it was before, so that a clock stepped back does not bring expired keys
+ * back. */
+uint64_t sc_clock_now_ms(struct sc_clock *clock);
 
 /* Microseconds since 1970 by the system clock. */
 uint64_t sc_clock_wall_us(void);
+
+/* For tests: the system clock is taken to be so many microseconds ahead, or behind. */
+void sc_clock_shift(int64_t us);
 
 /* Milliseconds and nanoseconds that only go forward: for time-outs and measurements. */
 uint64_t sc_clock_mono_ms(void);

@@ -134,6 +134,7 @@ static void store_free(struct sc_bitcask *store)
     free(store->deleted);
     sc_keydir_free(store->keydir);
     sc_buf_fini(&store->scratch);
+    sc_horizon_close(&store->horizon);
     sc_manifest_free(store->manifest);
     sc_files_close(&store->files);
     free(store);

@@ -198,7 +198,8 @@ enum sc_status sc_bitcask_scan(struct sc_bitcask *store, const struct sc_bitcask
 /* The cursor that starts a scan at a slot: for scans that go from shard to shard. */
 void sc_bitcask_cursor_at_slot(uint32_t slot, struct sc_buf *cursor);
 
-/* Removes expired keys from the keydir, looking at up to `slots` slots; for a timer. */
+/* Removes expired keys from the keydir, looking at up to `slots` slots, at fewer when there are
+ * thousands of such keys; for a timer. Returns how many. */
 uint64_t sc_bitcask_sweep(struct sc_bitcask *store, uint32_t slots);
 
 /* ---- Group commit ---- */

@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "shard/bitcask.h"
 #include "shard/files.h"
+#include "shard/horizon.h"
 #include "shard/keydir.h"
 #include "shard/manifest.h"
 #include "shard/writer.h"
@@ -36,6 +37,7 @@ struct sc_bitcask {
     sc_bitcask_position *deleted;
     struct sc_buf scratch; /* for one record being read */
     uint32_t sweep_slot; /* the next to be swept */
+    struct sc_horizon horizon;
 
     uint64_t puts, gets, dels, hits, misses;
     uint64_t damaged_records;
@@ -66,7 +68,7 @@ struct sc_bitcask_found {
     bool expired; /* there is one, but it has */
     sc_bitcask_position position; /* what any answer depends on */
 };
-void sc_bitcask_find(const struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
+void sc_bitcask_find(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
                      struct sc_bitcask_found *found);
 
 /* Reads the version and the value's size of a present key's record. SC_CORRUPT, SC_IO. */

@@ -10,9 +10,10 @@
 #include <string.h>
 
 #define READ_WHOLE_MAX ((size_t)32 << 10) /* larger records are read without moving the value */
+#define SWEEP_KEYS_MAX 4096u /* at a time; a slot that was begun is finished */
 #define DAMAGE_LOGGED_MAX 100 /* so that a client which asks again and again fills no disk */
 
-void sc_bitcask_find(const struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
+void sc_bitcask_find(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
                      struct sc_bitcask_found *found)
 {
     found->present = false;
@@ -240,13 +241,16 @@ uint64_t sc_bitcask_expire(struct sc_bitcask *store, uint32_t first, uint32_t la
         swept += count;
     }
     store->expired += swept;
+    if (swept > 0 && !store->options.read_only) {
+        sc_horizon_advance(&store->horizon, &store->files, now_ms);
+    }
     return swept;
 }
 
 uint64_t sc_bitcask_sweep(struct sc_bitcask *store, uint32_t slots)
 {
     uint64_t swept = 0;
-    for (uint32_t i = 0; i < slots && i < SC_SLOT_COUNT; i++) {
+    for (uint32_t i = 0; i < slots && i < SC_SLOT_COUNT && swept < SWEEP_KEYS_MAX; i++) {
         swept += sc_bitcask_expire(store, store->sweep_slot, store->sweep_slot);
         store->sweep_slot = (store->sweep_slot + 1) % SC_SLOT_COUNT;
     }

@@ -90,7 +90,7 @@ static enum sc_status append_put(struct sc_bitcask *store, struct sc_slice key, 
     return SC_OK;
 }
 
-static uint64_t expiry(const struct sc_bitcask *store, const uint64_t *ttl_ms)
+static uint64_t expiry(struct sc_bitcask *store, const uint64_t *ttl_ms)
 {
     return ttl_ms == NULL ? 0 : sc_clock_now_ms(&store->clock) + *ttl_ms;
 }

@@ -558,6 +558,7 @@ enum sc_status sc_recover(struct sc_bitcask *store, char *why)
                         "counts as the trace of a crash",
                         store->files.path);
     }
+    sc_clock_observe(&store->clock, sc_horizon_load(&store->files) * 1000);
     status = load_files(store, mark, total, why);
     if (status != SC_OK || store->options.read_only) {
         return status;
