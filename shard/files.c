@@ -1,6 +1,7 @@
 #include "shard/files.h"
 
 #include "common/buf.h"
+#include "shard/failpoint.h"
 #include "shard/io.h"
 
 #include <dirent.h>
@@ -192,6 +193,7 @@ enum sc_status sc_files_replace(const struct sc_files *files, const char *name, 
     if (close(fd) != 0 && status == SC_OK) {
         status = sc_files_fail(files, "close", temporary, why);
     }
+    sc_failpoint("replace_written");
     if (status == SC_OK && sc_io_rename(files->dir_fd, temporary, name) != 0) {
         status = sc_files_fail(files, "rename", temporary, why);
     }
@@ -199,5 +201,6 @@ enum sc_status sc_files_replace(const struct sc_files *files, const char *name, 
         (void)sc_io_unlink(files->dir_fd, temporary); /* else the next opening removes it */
         return status;
     }
+    sc_failpoint("replace_renamed");
     return sc_files_sync(files, why) == SC_OK ? SC_OK : SC_UNKNOWN;
 }
