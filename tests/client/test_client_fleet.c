@@ -243,6 +243,7 @@ START_TEST(the_whole_store)
     uint64_t count = 0;
     check_ok(shardcask_put_str(db, "k", "", NULL, NULL));
     check_ok(shardcask_sync(db));
+    check_ok(shardcask_compact(db));
     check_ok(shardcask_ping(db, &value));
     check_ok(shardcask_value_get_json(&value, &json, NULL));
     ck_assert_ptr_nonnull(strstr(json, "\"version\""));
