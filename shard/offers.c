@@ -6,8 +6,7 @@
 
 #define COUNT_MAX ((size_t)1 << 18)
 #define KEYS_SIZE_MAX ((size_t)16 << 20)
-#define AHEAD ((size_t)8) /* offers whose place in the keydir is fetched before it is their turn \
-                           */
+#define AHEAD ((size_t)8) /* offers that each of the steps of fetching is before the next */
 
 struct offer {
     uint64_t hash;
@@ -124,21 +123,32 @@ static void offer(struct sc_bitcask *store, const struct offer *offer, struct sc
     }
 }
 
+/* The offer whose turn it is so many steps later. */
+static const struct offer *later(const struct sc_offers *offers, size_t index)
+{
+    return &offers->items[offers->order[index < offers->count ? index : offers->count - 1]];
+}
+
+/* Fetches what the coming turns need: offers, then tables, then keys. */
+static void fetch_ahead(const struct sc_offers *offers, size_t index)
+{
+    const struct sc_keydir *keydir = offers->store->keydir;
+    const struct offer *next = later(offers, index + 3 * AHEAD);
+    __builtin_prefetch(next);
+    __builtin_prefetch((const char *)(next + 1) - 1); /* perhaps in another cache line */
+    next = later(offers, index + 2 * AHEAD);
+    __builtin_prefetch(offers->keys.data + next->key_offset);
+    sc_keydir_prefetch(keydir, next->hash);
+    sc_keydir_prefetch_key(keydir, later(offers, index + AHEAD)->hash);
+}
+
 void sc_offers_flush(struct sc_offers *offers)
 {
     const uint8_t *keys = offers->keys.data;
     sort(offers);
     for (size_t i = 0; i < offers->count; i++) {
-        if (i + 2 * AHEAD < offers->count) {
-            const struct offer *far = &offers->items[offers->order[i + 2 * AHEAD]];
-            __builtin_prefetch(far);
-        }
-        if (i + AHEAD < offers->count) {
-            const struct offer *near = &offers->items[offers->order[i + AHEAD]];
-            __builtin_prefetch(keys + near->key_offset);
-            sc_keydir_prefetch(offers->store->keydir, near->hash);
-        }
-        const struct offer *next = &offers->items[offers->order[i]];
+        fetch_ahead(offers, i);
+        const struct offer *next = later(offers, i);
         offer(offers->store, next, sc_slice(keys + next->key_offset, next->key_size));
     }
     offers->count = 0;
