@@ -184,121 +184,11 @@ uint64_t sc_sp_hub_random(struct sc_sp_hub *hub)
     return (hub->random * UINT64_C(0x2545f4914f6cdd1d)) >> 16;
 }
 
-/* ---- The caretaker: time-outs, redials, freeing links ---- */
-
-static struct timespec at_ms(uint64_t ms)
-{
-    return (struct timespec){(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
-}
-
-void sc_sp_hub_wake_at(struct sc_sp_hub *hub, uint64_t ms)
-{
-    if (ms < hub->wake_ms) {
-        hub->wake_ms = ms;
-        pthread_cond_signal(&hub->wake);
-    }
-}
-
-/* Frees links that nng has let go of. That may wait for a thread of nng, so the lock is not
- * held. */
-static void free_ended(struct sc_sp_hub *hub)
-{
-    struct sc_sp_link *link;
-    while ((link = LIST_FIRST(&hub->ended)) != NULL) {
-        LIST_REMOVE(link, all);
-        pthread_mutex_unlock(&hub->lock);
-        sc_sp_link_free(link);
-        pthread_mutex_lock(&hub->lock);
-    }
-}
-
-static void sweep_conns(struct sc_sp_hub *hub)
-{
-    struct sc_sp_conn *conn = LIST_FIRST(&hub->conns);
-    while (conn != NULL) {
-        struct sc_sp_conn *next = LIST_NEXT(conn, all);
-        sc_sp_conn_sweep(conn); /* may free this one, never another */
-        conn = next;
-    }
-}
-
-static void sweep(struct sc_sp_hub *hub)
-{
-    struct sc_sp_listener *listener;
-    LIST_FOREACH(listener, &hub->listeners, all)
-    {
-        sc_sp_listener_sweep(listener);
-    }
-    /* A callback may close links, which moves them to another list only when the lock is left. */
-    struct sc_sp_link *link;
-    LIST_FOREACH(link, &hub->links, all)
-    {
-        sc_sp_link_sweep(link);
-    }
-}
-
-static void *caretaker(void *arg)
-{
-    struct sc_sp_hub *hub = arg;
-    uint64_t tick_ms = 0;
-    uint64_t conns_ms = 0;
-    sc_sp_hub_lock(hub);
-    while (!hub->stop) {
-        hub->now_ms = sc_clock_mono_ms();
-        hub->wake_ms = UINT64_MAX;
-        sweep(hub);
-        if (hub->now_ms >= conns_ms) {
-            conns_ms = hub->now_ms + SC_SP_SWEEP_MS;
-            sweep_conns(hub);
-        }
-        if (hub->now_ms >= tick_ms) {
-            tick_ms = hub->now_ms + SC_SP_TICK_MS;
-            hub->stirred = true;
-            if (hub->options.on_tick != NULL && !hub->closing) {
-                hub->options.on_tick(hub->options.arg);
-            }
-        }
-        settle(hub, false);
-        free_ended(hub);
-        sc_sp_hub_wake_at(hub, tick_ms);
-        while (!hub->stop && sc_clock_mono_ms() < hub->wake_ms) {
-            struct timespec until = at_ms(hub->wake_ms);
-            pthread_cond_timedwait(&hub->wake, &hub->lock, &until);
-        }
-    }
-    pthread_mutex_unlock(&hub->lock);
-    return NULL;
-}
-
-/* The caretaker takes no signals: the program's own threads do. */
-static int start_caretaker(struct sc_sp_hub *hub)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&hub->caretaker, NULL, caretaker, hub);
-    if (error == 0) {
-        pthread_setname_np(hub->caretaker, "sp:caretaker");
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return error;
-}
-
 /* ---- Open and close ---- */
-
-static void init_condition(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(condition, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
 
 static void hub_free(struct sc_sp_hub *hub)
 {
     nng_aio_free(hub->now_aio);
-    pthread_cond_destroy(&hub->wake);
     pthread_cond_destroy(&hub->quiet);
     pthread_mutex_destroy(&hub->lock);
     sc_buf_fini(&hub->sink);
@@ -323,14 +213,13 @@ enum sc_status sc_sp_hub_open(const struct sc_sp_hub_options *options, struct sc
     atomic_init(&new->posted, &idle_mark);
     STAILQ_INIT(&new->link_work);
     pthread_mutex_init(&new->lock, NULL);
-    init_condition(&new->wake);
-    init_condition(&new->quiet);
+    sc_sp_caretaker_condition(&new->quiet);
     int error = nng_aio_alloc(&new->now_aio, NULL, NULL);
     if (error != 0) {
         hub_free(new);
         return sc_fail(why, SC_INTERNAL, "cannot start the transport: %s", nng_strerror(error));
     }
-    error = start_caretaker(new);
+    error = sc_sp_caretaker_start(new);
     if (error != 0) {
         hub_free(new);
         return sc_fail(why, SC_INTERNAL, "cannot start a thread: %s", strerror(error));
@@ -397,15 +286,6 @@ static void end_all(struct sc_sp_hub *hub)
     settle(hub, false);
 }
 
-static void stop_caretaker(struct sc_sp_hub *hub)
-{
-    hub->stop = true;
-    pthread_cond_signal(&hub->wake);
-    pthread_mutex_unlock(&hub->lock);
-    pthread_join(hub->caretaker, NULL);
-    pthread_mutex_lock(&hub->lock);
-}
-
 void sc_sp_hub_close(struct sc_sp_hub *hub, uint32_t drain_ms)
 {
     if (hub == NULL) {
@@ -416,19 +296,18 @@ void sc_sp_hub_close(struct sc_sp_hub *hub, uint32_t drain_ms)
     settle(hub, false);
     hub->closing = true;
     stop_listeners(hub);
-    struct timespec until = at_ms(sc_clock_mono_ms() + drain_ms);
+    struct timespec until = sc_sp_caretaker_time(sc_clock_mono_ms() + drain_ms);
     while (output_waits(hub) && pthread_cond_timedwait(&hub->quiet, &hub->lock, &until) == 0) {
     }
     end_all(hub);
     while (!LIST_EMPTY(&hub->conns) || !LIST_EMPTY(&hub->links) || accepts(hub)) {
         pthread_cond_wait(&hub->quiet, &hub->lock);
     }
-    stop_caretaker(hub);
-    free_ended(hub);
     pthread_mutex_unlock(&hub->lock);
     while (atomic_load(&hub->posted) != &idle_mark) {
         sched_yield(); /* a thread of nng is about to leave */
     }
+    sc_sp_caretaker_stop(hub);
 
     struct sc_sp_listener *listener;
     while ((listener = LIST_FIRST(&hub->listeners)) != NULL) {

@@ -1,13 +1,14 @@
 /*
  * What the parts of the SP transport share; nobody else includes this. The parts:
  *
- *   sp.c         the hub: its lock, the work done when the lock is left, the caretaker thread
- *   sp_conn.c    one connection of either kind: handshake, receiving, sending, end
- *   sp_server.c  listeners, requests and replies
- *   sp_link.c    links: dialling, requests in flight
- *   sp_url.c     addresses
- *   sp_input.c   the receive buffer
- *   sp_frame.c   the bytes of the protocol
+ *   sp.c            the hub: its lock, events of nng, the work done when the lock is let go
+ *   sp_caretaker.c  its own thread: time-outs, ticks, redials
+ *   sp_conn.c       one connection of either kind: handshake, receiving, sending, end
+ *   sp_server.c     listeners, requests and replies
+ *   sp_link.c       links: dialling, requests in flight
+ *   sp_url.c        addresses
+ *   sp_input.c      the receive buffer
+ *   sp_frame.c      the bytes of the protocol
  *
  * Invariants, all under the hub's lock:
  *  1. An operation is submitted to a stream only while its connection is not dead: nng never
@@ -15,8 +16,8 @@
  *  2. A connection is freed when nobody refers to it. References: one until it is dead, one for
  *     the receive in flight, one for the send in flight, one while it stands in a work list, and
  *     one for each origin given out.
- *  3. Callbacks of the program are only called from a receive, from the caretaker or while the lock
- *     is being left, never from inside a function that the program called; except that
+ *  3. Callbacks of the program are only called from events, from the caretaker or while the lock is
+ *     being let go, never from inside a function that the program called; except that
  *     sc_sp_link_close ends what is in flight.
  *  4. While the lock is free, no connection has output waiting that is not being sent.
  */
@@ -38,9 +39,7 @@
 #define SC_SP_OUTPUT_DEFAULT ((size_t)4 << 20)
 #define SC_SP_REQUEST_COST 1024u /* what a request in flight counts beside its own bytes */
 #define SC_SP_HANDSHAKE_MS 5000u
-#define SC_SP_ACCEPT_PAUSE_MS                                          \
-    50u /* after an accept that failed, for want of descriptors mostly \
-         */
+#define SC_SP_ACCEPT_PAUSE_MS 50u /* after a failed accept, mostly for want of descriptors */
 #define SC_SP_TRIM_MS 5000u /* a connection silent for so long gives back its buffers */
 #define SC_SP_SWEEP_MS 250u /* how often connections are looked over for time-outs */
 
@@ -171,10 +170,21 @@ struct sc_sp_link {
 LIST_HEAD(sc_sp_link_list, sc_sp_link);
 STAILQ_HEAD(sc_sp_link_work, sc_sp_link);
 
+/* The hub's own thread: time-outs, ticks, the next dials, and whatever must not be done in a
+ * callback. */
+struct sc_sp_caretaker {
+    pthread_t thread;
+    uint64_t tick_ms, conns_ms; /* when these are due; guarded by the hub's lock */
+    pthread_mutex_t lock; /* may be taken while the hub's is held */
+    pthread_cond_t wake;
+    uint64_t wake_ms; /* guarded by lock */
+    bool stop; /* guarded by lock */
+};
+
 struct sc_sp_hub {
     /* Constant. */
     struct sc_sp_hub_options options;
-    pthread_t caretaker;
+    struct sc_sp_caretaker caretaker;
 
     /* Events posted and not yet taken, the newest first: NULL if there are none, or a mark of its
      * own while nobody is draining them. Any thread. */
@@ -186,14 +196,11 @@ struct sc_sp_hub {
     /* Guarded by it from here on. */
     struct sc_sp_event *queue, **queue_end; /* events taken, the oldest first */
     nng_aio *now_aio; /* without a callback: for sends that are tried at once */
-    pthread_cond_t wake; /* the caretaker: something is due earlier, or stop */
     pthread_cond_t quiet; /* sc_sp_hub_close: something has ended */
     bool closing; /* no new connections and no more requests are taken */
-    bool stop; /* the caretaker shall end */
     bool plain; /* receive with a callback, see `receive` in sp_conn.c */
     bool stirred; /* callbacks ran, so on_drained has to be called */
     uint64_t now_ms; /* as of the caretaker's last round, or newer */
-    uint64_t wake_ms; /* when the caretaker will wake by itself */
     uint64_t random;
     struct sc_sp_conn_list conns;
     struct sc_sp_listener_list listeners;
@@ -216,13 +223,26 @@ void sc_sp_event_post(void *arg);
 /* Has an event run by the thread that is draining at the moment. Lock held. */
 void sc_sp_event_queue(struct sc_sp_event *event);
 
-/* Makes the caretaker look at `at_ms` at the latest. */
-void sc_sp_hub_wake_at(struct sc_sp_hub *hub, uint64_t at_ms);
-
 uint64_t sc_sp_hub_random(struct sc_sp_hub *hub);
 
 /* Something that sc_sp_hub_close may wait for has ended. */
 void sc_sp_hub_ended(struct sc_sp_hub *hub);
+
+/* ---- sp_caretaker.c ---- */
+
+/* Starts the thread, which takes no signals. Returns an errno. */
+int sc_sp_caretaker_start(struct sc_sp_hub *hub);
+
+/* Ends it and frees the links that are left. Lock not held. */
+void sc_sp_caretaker_stop(struct sc_sp_hub *hub);
+
+/* Makes it look at everything at `ms` (sc_clock_mono_ms) at the latest. Any thread, with the lock
+ * held or not. */
+void sc_sp_caretaker_wake_at(struct sc_sp_hub *hub, uint64_t ms);
+
+/* A condition variable of the monotonic clock, and a time for it. */
+void sc_sp_caretaker_condition(pthread_cond_t *condition);
+struct timespec sc_sp_caretaker_time(uint64_t ms);
 
 /* ---- sp_conn.c: lock held ---- */
 

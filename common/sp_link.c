@@ -143,7 +143,7 @@ static void plan_redial(struct sc_sp_link *link)
     link->backoff_ms = link->backoff_ms > link->options.reconnect_max_ms / 2
                            ? link->options.reconnect_max_ms
                            : 2 * link->backoff_ms;
-    sc_sp_hub_wake_at(link->hub, link->redial_ms);
+    sc_sp_caretaker_wake_at(link->hub, link->redial_ms);
 }
 
 /* Hands a closed link to whoever frees it, once nng has let go of it. */
@@ -153,7 +153,7 @@ static void end_if_closed(struct sc_sp_link *link)
         struct sc_sp_hub *hub = link->hub;
         LIST_REMOVE(link, all);
         LIST_INSERT_HEAD(&hub->ended, link, all);
-        sc_sp_hub_wake_at(hub, 0);
+        sc_sp_caretaker_wake_at(hub, 0);
         sc_sp_hub_ended(hub);
     }
 }
@@ -234,7 +234,7 @@ void sc_sp_link_sweep(struct sc_sp_link *link)
     if (now >= link->redial_ms) {
         dial(link);
     } else {
-        sc_sp_hub_wake_at(link->hub, link->redial_ms);
+        sc_sp_caretaker_wake_at(link->hub, link->redial_ms);
     }
 }
 

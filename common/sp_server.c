@@ -146,7 +146,7 @@ static void accepted(void *arg)
         }
         listener->failing = true;
         listener->retry_ms = sc_clock_mono_ms() + SC_SP_ACCEPT_PAUSE_MS;
-        sc_sp_hub_wake_at(hub, listener->retry_ms);
+        sc_sp_caretaker_wake_at(hub, listener->retry_ms);
     }
     accept_next(listener);
     sc_sp_hub_ended(hub);
@@ -158,7 +158,7 @@ void sc_sp_listener_sweep(struct sc_sp_listener *listener)
         listener->retry_ms = 0;
         accept_next(listener);
     } else if (listener->retry_ms != 0) {
-        sc_sp_hub_wake_at(listener->hub, listener->retry_ms);
+        sc_sp_caretaker_wake_at(listener->hub, listener->retry_ms);
     }
 }
 
@@ -293,7 +293,7 @@ void sc_sp_listener_stop(struct sc_sp_listener *listener)
 }
 
 void sc_sp_listener_add_counts(const struct sc_sp_listener *listener,
-                           struct sc_sp_listener_counts *counts)
+                               struct sc_sp_listener_counts *counts)
 {
     counts->connections += listener->counts.connections;
     counts->accepted += listener->counts.accepted;

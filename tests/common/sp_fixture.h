@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,7 +87,8 @@ struct server {
     struct sc_sp_origin kept[4096];
     uint8_t kept_last[4096]; /* fourth byte of each body, the last of its tag */
     size_t kept_count;
-    size_t requests, drained, ticks;
+    size_t requests, drained;
+    atomic_size_t ticks;
 };
 
 static inline void server_request(void *arg, const struct sc_sp_origin *origin,
@@ -111,7 +113,7 @@ static inline void server_drained(void *arg)
 
 static inline void server_tick(void *arg)
 {
-    ((struct server *)arg)->ticks++;
+    atomic_fetch_add(&((struct server *)arg)->ticks, 1);
 }
 
 #define SERVER_MESSAGE_MAX (1u << 20)

@@ -170,7 +170,7 @@ END_TEST
 START_TEST(the_tick_goes_on)
 {
     struct server *server = server_open(listen_url(_i));
-    ck_eventually(server->hub, server->ticks >= 3);
+    ck_eventually(server->hub, atomic_load(&server->ticks) >= 3);
     server_close(server);
 }
 END_TEST

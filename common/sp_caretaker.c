@@ -1,0 +1,149 @@
+#include <signal.h>
+#include <time.h>
+
+#include "common/clock.h"
+#include "common/sp_internal.h"
+
+struct timespec sc_sp_caretaker_time(uint64_t ms)
+{
+    return (struct timespec){(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+}
+
+void sc_sp_caretaker_condition(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+void sc_sp_caretaker_wake_at(struct sc_sp_hub *hub, uint64_t ms)
+{
+    struct sc_sp_caretaker *caretaker = &hub->caretaker;
+    pthread_mutex_lock(&caretaker->lock);
+    if (ms < caretaker->wake_ms) {
+        caretaker->wake_ms = ms;
+        pthread_cond_signal(&caretaker->wake);
+    }
+    pthread_mutex_unlock(&caretaker->lock);
+}
+
+/* Sleeps until it is time or somebody wants it to stop: false. The hub's lock is not held: to get
+ * it back within pthread_cond_wait would not count as waiting for it, and a busy drain would keep
+ * it for ever. */
+static bool doze(struct sc_sp_caretaker *caretaker)
+{
+    pthread_mutex_lock(&caretaker->lock);
+    while (!caretaker->stop && sc_clock_mono_ms() < caretaker->wake_ms) {
+        struct timespec until = sc_sp_caretaker_time(caretaker->wake_ms);
+        pthread_cond_timedwait(&caretaker->wake, &caretaker->lock, &until);
+    }
+    bool goes_on = !caretaker->stop;
+    caretaker->wake_ms = UINT64_MAX;
+    pthread_mutex_unlock(&caretaker->lock);
+    return goes_on;
+}
+
+/* Frees links that nng has let go of. That may wait for a thread of nng, so the lock is not held
+ * meanwhile. */
+static void free_ended(struct sc_sp_hub *hub)
+{
+    sc_sp_hub_lock(hub);
+    struct sc_sp_link_list ended = hub->ended;
+    LIST_INIT(&hub->ended);
+    sc_sp_hub_unlock(hub);
+    struct sc_sp_link *link = LIST_FIRST(&ended);
+    while (link != NULL) {
+        struct sc_sp_link *next = LIST_NEXT(link, all);
+        sc_sp_link_free(link);
+        link = next;
+    }
+}
+
+static void sweep_conns(struct sc_sp_hub *hub)
+{
+    if (hub->now_ms < hub->caretaker.conns_ms) {
+        return;
+    }
+    hub->caretaker.conns_ms = hub->now_ms + SC_SP_SWEEP_MS;
+    struct sc_sp_conn *conn;
+    LIST_FOREACH(conn, &hub->conns, all)
+    {
+        sc_sp_conn_sweep(conn);
+    }
+}
+
+/* A callback may close links, which moves them to another list only when the lock is let go. */
+static void sweep_owners(struct sc_sp_hub *hub)
+{
+    struct sc_sp_listener *listener;
+    LIST_FOREACH(listener, &hub->listeners, all)
+    {
+        sc_sp_listener_sweep(listener);
+    }
+    struct sc_sp_link *link;
+    LIST_FOREACH(link, &hub->links, all)
+    {
+        sc_sp_link_sweep(link);
+    }
+}
+
+static void tick(struct sc_sp_hub *hub)
+{
+    if (hub->now_ms >= hub->caretaker.tick_ms) {
+        hub->caretaker.tick_ms = hub->now_ms + SC_SP_TICK_MS;
+        if (hub->options.on_tick != NULL && !hub->closing) {
+            hub->options.on_tick(hub->options.arg);
+        }
+    }
+}
+
+static void *caretaker_thread(void *arg)
+{
+    struct sc_sp_hub *hub = arg;
+    do {
+        sc_sp_hub_lock(hub);
+        hub->now_ms = sc_clock_mono_ms();
+        sweep_owners(hub);
+        sweep_conns(hub);
+        tick(hub);
+        bool ended = !LIST_EMPTY(&hub->ended);
+        sc_sp_caretaker_wake_at(hub, hub->caretaker.tick_ms);
+        sc_sp_hub_unlock(hub);
+        if (ended) {
+            free_ended(hub);
+        }
+    } while (doze(&hub->caretaker));
+    return NULL;
+}
+
+int sc_sp_caretaker_start(struct sc_sp_hub *hub)
+{
+    struct sc_sp_caretaker *caretaker = &hub->caretaker;
+    pthread_mutex_init(&caretaker->lock, NULL);
+    sc_sp_caretaker_condition(&caretaker->wake);
+    caretaker->wake_ms = UINT64_MAX;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&caretaker->thread, NULL, caretaker_thread, hub);
+    if (error == 0) {
+        pthread_setname_np(caretaker->thread, "sp:caretaker");
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+void sc_sp_caretaker_stop(struct sc_sp_hub *hub)
+{
+    struct sc_sp_caretaker *caretaker = &hub->caretaker;
+    pthread_mutex_lock(&caretaker->lock);
+    caretaker->stop = true;
+    pthread_cond_signal(&caretaker->wake);
+    pthread_mutex_unlock(&caretaker->lock);
+    pthread_join(caretaker->thread, NULL);
+    free_ended(hub);
+    pthread_cond_destroy(&caretaker->wake);
+    pthread_mutex_destroy(&caretaker->lock);
+}
