@@ -34,13 +34,16 @@ const char *sc_cli_url(const struct sc_cli *cli)
     return environment != NULL && *environment != '\0' ? environment : SC_URL_DEFAULT;
 }
 
+/* A person waits for the answer: long enough for a coordinator that is being restarted. */
+#define CONNECT_MS 1000u
+
 int sc_cli_connect(struct sc_cli *cli)
 {
     if (cli->db != NULL) {
         return SC_CLI_DONE;
     }
     struct shardcask_options options = {
-        .connect_timeout_ms = (uint32_t)cli->timeout_ms,
+        .connect_timeout_ms = cli->timeout_ms > 0 ? (uint32_t)cli->timeout_ms : CONNECT_MS,
         .timeout_ms = (uint32_t)cli->timeout_ms,
     };
     char why[SHARDCASK_WHY_SIZE] = "";
