@@ -451,6 +451,7 @@ enum sc_status sc_writer_end(struct sc_writer *writer)
                      writer->failed);
         return SC_IO;
     }
+    sc_buf_reset(&commit->buffer, BUFFER_KEEP);
     writer->committed = commit->end;
     writer->written = commit->written;
     writer->synced = commit->synced;
