@@ -501,7 +501,7 @@ int main(void)
 {
     Suite *suite = suite_create("model");
     TCase *tcase = tcase_create("model");
-    tcase_add_loop_test(tcase, random_steps_agree_with_the_model, 0, 8);
+    tcase_add_loop_test(tcase, random_steps_agree_with_the_model, 0, 9 / STRIDE);
     suite_add_tcase(suite, tcase);
     return sc_check_main(suite);
 }
