@@ -165,7 +165,7 @@ static enum sc_status seal_active(struct sc_merge *merge, char *why)
     struct sc_writer *writer = &store->writer;
     struct sc_segment *spare = NULL;
     lock(merge);
-    bool wanted = writer->active != NULL && writer->active->asked;
+    bool wanted = writer->active != NULL && writer->active->asked && writer->failed[0] == '\0';
     bool make = wanted && writer->next == NULL;
     unlock(merge);
     if (!wanted) {

@@ -89,23 +89,34 @@ static bool host_sync(void *arg)
     }
 }
 
-static bool host_proceed(void *arg, uint64_t bytes)
+/* Waits until the rate allows what was done. Another rate counts from now on. */
+static void keep_rate(struct sc_upkeep *upkeep, uint64_t bytes)
 {
-    struct sc_upkeep *upkeep = arg;
     uint64_t rate = atomic_load(&upkeep->rate);
     uint64_t now = sc_clock_mono_ns();
-    if (rate > 0) {
-        /* Time not used is lost, but for a little. */
-        uint64_t earliest = now > RATE_BURST_NS ? now - RATE_BURST_NS : 0;
-        upkeep->due_ns = upkeep->due_ns > earliest ? upkeep->due_ns : earliest;
-        upkeep->due_ns += (uint64_t)((double)bytes * 1e9 / (double)rate);
+    if (rate == 0) {
+        upkeep->due_ns = 0;
+        return;
     }
-    while (!atomic_load(&upkeep->stopping) && atomic_load(&upkeep->rate) == rate &&
-           now < upkeep->due_ns) {
+    /* Time not used is lost, but for a little. */
+    uint64_t earliest = now > RATE_BURST_NS ? now - RATE_BURST_NS : 0;
+    upkeep->due_ns = upkeep->due_ns > earliest ? upkeep->due_ns : earliest;
+    upkeep->due_ns += (uint64_t)((double)bytes * 1e9 / (double)rate);
+    while (now < upkeep->due_ns && !atomic_load(&upkeep->stopping)) {
+        if (atomic_load(&upkeep->rate) != rate) {
+            upkeep->due_ns = now;
+            return;
+        }
         uint64_t left = upkeep->due_ns - now;
         pause_until(upkeep, now + (left < PAUSE_NS ? left : PAUSE_NS));
         now = sc_clock_mono_ns();
     }
+}
+
+static bool host_proceed(void *arg, uint64_t bytes)
+{
+    struct sc_upkeep *upkeep = arg;
+    keep_rate(upkeep, bytes);
     while (!atomic_load(&upkeep->stopping) && !atomic_load(&upkeep->allowed)) {
         pause_until(upkeep, sc_clock_mono_ns() + PAUSE_NS);
     }
@@ -146,8 +157,8 @@ static void note_merge(struct sc_upkeep *upkeep, enum sc_status status, const ch
         upkeep->retry_ms = sc_clock_mono_ms() + upkeep->retry_interval_ms;
         sc_log_error("a merge was given up: %s; it is tried again in %u s", why,
                      (unsigned)(upkeep->retry_interval_ms / 1000));
-    } else if (status == SC_NOTFOUND) {
-        upkeep->wanted = false;
+    } else if (status != SC_CORRUPT) {
+        upkeep->wanted = false; /* until the next look */
     }
 }
 

@@ -33,7 +33,7 @@ struct sc_upkeep_options {
  * not held. */
 enum sc_status sc_upkeep_start(struct sc_sp_hub *hub, struct sc_bitcask *store,
                                struct sc_committer *committer,
-                               const struct sc_upkeep_options *options, struct sc_upkeep **upkeep,
+                               const struct sc_upkeep_options *options, struct sc_upkeep **out,
                                char *why);
 
 /* Ends the thread; a merge that is under way is given up. Lock not held. NULL is allowed. */
