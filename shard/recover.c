@@ -248,6 +248,9 @@ static enum sc_status load_file(struct sc_bitcask *store, const struct sc_manife
         .whole = true,
     };
     sc_files_data_name(loading.name, segment->number);
+    /* A deletion from now on is newer than this, whatever the system clock says and even if the
+     * records with the newest versions went with a merge. */
+    sc_clock_observe(&store->clock, file->clean);
     enum sc_status status = check_header(&loading, why);
     size_t void_count;
     struct sc_manifest_void *voids =

@@ -1,6 +1,7 @@
 /* Merging: what goes, what stays, and what must never come back. */
 #include "tests/shard/merging.h"
 
+#include "shard/bitcask_impl.h"
 #include "shard/io.h"
 #include "shard/record.h"
 #include "tests/check_main.h"
@@ -311,6 +312,37 @@ START_TEST(tombstone_stays_while_a_younger_file_has_the_older_record)
     m.options.dead_percent = 50;
     sc_merge_configure(m.merge, &m.options);
     merge_all(&m);
+    expect(&f, "deleted", NULL);
+    merging_reopen(&m);
+    expect(&f, "deleted", NULL);
+}
+END_TEST
+
+/* The clock was ahead when a merge wrote the old record, and is right again after a start: the
+ * deletion must not seem to be older than that merge, which got no deleted records. */
+START_TEST(tombstone_stays_when_the_clock_was_set_back_after_a_merge)
+{
+    (void)put(&f, "deleted", "old");
+    for (int i = 0; i < 25; i++) {
+        put_n("cold-%d", i, "these stay, and their file is larger than what is dead in it");
+    }
+    next_file();
+    (void)put(&f, "other", "1");
+    sc_clock_observe(&f.store->clock, sc_clock_wall_us() + UINT64_C(3600000000));
+    ck_assert(del(&f, "other")); /* the newest version, which goes with the merge */
+    compact(&m); /* `deleted` is in an output now */
+    ck_assert_uint_eq(stats().tombstones, 0);
+    merging_reopen(&m);
+    ck_assert(del(&f, "deleted"));
+    for (int i = 0; i < 60; i++) {
+        (void)put(&f, "hot", "this makes the file with the tombstone worth it");
+    }
+    next_file();
+    m.options.dead_percent = 50;
+    sc_merge_configure(m.merge, &m.options);
+    uint64_t merges = merge_figures(&m).merges;
+    merge_all(&m);
+    ck_assert_uint_gt(merge_figures(&m).merges, merges);
     expect(&f, "deleted", NULL);
     merging_reopen(&m);
     expect(&f, "deleted", NULL);
@@ -673,3 +705,4 @@ int main(void)
     suite_add_tcase(s, t);
     return sc_check_main(s);
 }
+    tcase_add_test(t, tombstone_stays_when_the_clock_was_set_back_after_a_merge);
