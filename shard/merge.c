@@ -729,6 +729,17 @@ static bool delist(struct sc_merge *merge, struct sc_segment *segment)
     }
 }
 
+/* The keydir points to a record in an input still, and a copy that it does not point to looks dead:
+ * but that copy is the one which counts after the next start, so it must not be merged away. */
+static void keep_outputs(const struct sc_merge *merge)
+{
+    lock(merge);
+    for (size_t i = 0; i < merge->output_count; i++) {
+        merge->outputs[i].segment->damaged = true;
+    }
+    unlock(merge);
+}
+
 /* Forgets that these were discarded, when it is certain that they are gone. */
 static void forget(const struct sc_merge *merge, const uint64_t *numbers, size_t count)
 {
@@ -751,6 +762,7 @@ static void drop_inputs(struct sc_merge *merge)
         struct sc_segment *segment = merge->choice.inputs[i];
         bool removed = !merge->kept;
         if (!delist(merge, segment)) {
+            keep_outputs(merge);
             continue;
         }
         if (!merge->kept) {

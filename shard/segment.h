@@ -63,7 +63,7 @@ struct sc_segment {
     uint64_t clean; /* no deletion up to this version hides anything in it (shard/manifest.h) */
 
     /* merging */
-    bool damaged; /* something in it cannot be read: it is never merged away */
+    bool damaged; /* something in it cannot be read, or counted: it is never merged away */
     bool asked; /* to be merged whatever the gain */
     bool merging; /* is being merged */
     bool retired; /* was merged: no part of the store any more */

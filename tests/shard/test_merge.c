@@ -659,6 +659,39 @@ START_TEST(failing_calls_change_nothing)
 }
 END_TEST
 
+/* After the manifest was replaced the keydir is moved by the hint of the output; a key for which
+ * that fails is read from the old file, and the output has the only copy that the next start finds.
+ */
+START_TEST(output_that_the_keydir_was_not_moved_to_is_kept)
+{
+    bool failed = false;
+    for (uint64_t countdown = 1; !failed; countdown++) {
+        for (int i = 0; i < 100; i++) {
+            put_n("key-%d", i % 50, "value");
+        }
+        sc_merge_ask(m.merge);
+        (void)sc_io_fault(SC_IO_OPEN, countdown, EMFILE, true);
+        enum sc_status status = merge_once(&m);
+        failed = sc_io_fault(0, 0, 0, false) < countdown;
+        if (status != SC_OK) {
+            merge_all(&m);
+            continue;
+        }
+        for (int i = 0; i < 50; i += 3) {
+            put_n("key-%d", i, "value");
+        }
+        compact(&m);
+        merging_kill(&m);
+        merging_open(&m);
+        for (int i = 0; i < 50; i++) {
+            expect_n("key-%d", i, "value");
+        }
+        compact(&m);
+        ck_assert_uint_eq(data_files(f.dir), stats().files);
+    }
+}
+END_TEST
+
 START_TEST(full_disk_is_reported_and_tried_again)
 {
     for (int i = 0; i < 300; i++) {
@@ -691,6 +724,7 @@ int main(void)
     tcase_add_test(t, deletions_and_what_they_hide_go_together);
     tcase_add_test(t, tombstone_stays_while_another_file_has_the_record);
     tcase_add_test(t, tombstone_stays_while_a_younger_file_has_the_older_record);
+    tcase_add_test(t, tombstone_stays_when_the_clock_was_set_back_after_a_merge);
     tcase_add_test(t, clear_stays_while_another_file_has_records);
     tcase_add_test(t, churn_does_not_pile_up_tombstones);
     tcase_add_test(t, deleted_again_and_again_stays_deleted);
@@ -701,8 +735,8 @@ int main(void)
     tcase_add_test(t, damaged_file_is_never_removed);
     tcase_add_test(t, damaged_value_is_still_known_after_a_merge);
     tcase_add_test(t, failing_calls_change_nothing);
+    tcase_add_test(t, output_that_the_keydir_was_not_moved_to_is_kept);
     tcase_add_test(t, full_disk_is_reported_and_tried_again);
     suite_add_tcase(s, t);
     return sc_check_main(s);
 }
-    tcase_add_test(t, tombstone_stays_when_the_clock_was_set_back_after_a_merge);
