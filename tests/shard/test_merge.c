@@ -6,6 +6,7 @@
 #include "shard/record.h"
 #include "tests/check_main.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <sys/stat.h>
@@ -225,8 +226,22 @@ START_TEST(what_cannot_be_improved_is_not_merged_again)
 }
 END_TEST
 
-START_TEST(file_indexes_are_used_again)
+static unsigned open_descriptors(void)
 {
+    unsigned count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    ck_assert_ptr_nonnull(dir);
+    while (readdir(dir) != NULL) {
+        count++;
+    }
+    (void)closedir(dir);
+    return count;
+}
+
+/* Basho #114, #131, #255: handles of merged files were leaked. */
+START_TEST(file_indexes_and_descriptors_are_used_again)
+{
+    unsigned descriptors = open_descriptors();
     for (int round = 0; round < 200; round++) {
         for (int i = 0; i < 40; i++) {
             put_n("key-%d", i, "a value of some length, so that files fill up");
@@ -235,6 +250,7 @@ START_TEST(file_indexes_are_used_again)
     }
     ck_assert_uint_gt(merge_figures(&m).merges, 50);
     ck_assert_uint_lt(stats().files, 10);
+    ck_assert_uint_lt(open_descriptors(), descriptors + 10);
     merging_reopen(&m);
     for (int i = 0; i < 40; i++) {
         expect_n("key-%d", i, "a value of some length, so that files fill up");
@@ -452,6 +468,7 @@ START_TEST(swept_record_still_hides_an_older_one)
 }
 END_TEST
 
+/* rosedb #297: expired records kept their disk space. */
 START_TEST(expired_bytes_are_reclaimed)
 {
     for (int i = 0; i < 100; i++) {
@@ -720,7 +737,7 @@ int main(void)
     tcase_add_test(t, values_of_all_kinds_are_kept);
     tcase_add_test(t, disk_use_under_overwrites_is_bounded);
     tcase_add_test(t, what_cannot_be_improved_is_not_merged_again);
-    tcase_add_test(t, file_indexes_are_used_again);
+    tcase_add_test(t, file_indexes_and_descriptors_are_used_again);
     tcase_add_test(t, deletions_and_what_they_hide_go_together);
     tcase_add_test(t, tombstone_stays_while_another_file_has_the_record);
     tcase_add_test(t, tombstone_stays_while_a_younger_file_has_the_older_record);

@@ -320,6 +320,8 @@ static bool crash(const char *failpoint, unsigned count)
     return killed;
 }
 
+/* pybitcask 6: a partial file of a merge became the active one; rosedb #316, #342: a merge was half
+ * swapped in. */
 START_TEST(crashes_at_every_step_leave_a_whole_store)
 {
     const char *given = getenv("SC_TEST_RUNS");
