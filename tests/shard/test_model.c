@@ -1,13 +1,14 @@
 /*
- * The store against a model, step by step at random: operations, group commits with operations in
- * between, clean closes, kills and power failures. The seed is printed when a run fails; SEED and
- * STEPS in the environment choose another.
+ * The store against a model, step by step at random: operations, group commits and merges with
+ * operations in between, clean closes, kills and power failures. The seed is printed when a run
+ * fails; SEED and STEPS in the environment choose another.
  */
 #include "common/bytes.h"
 #include "common/mp.h"
+#include "shard/manifest.h"
 #include "shard/record.h"
 #include "tests/check_main.h"
-#include "tests/shard/store.h"
+#include "tests/shard/merging.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -379,13 +380,23 @@ static void lose_unsynced(const char *dir)
         forget_boot(dir, 0);
     }
     sc_buf_fini(&mark);
+    struct sc_files files;
+    struct sc_manifest *manifest;
+    bool damaged;
+    CHECK_STEP(sc_files_open(&files, dir, true, f.why) == SC_OK);
+    CHECK_STEP(sc_manifest_load(&files, &manifest, &damaged, f.why) == SC_OK);
     for (size_t i = 0; i < data_files(dir); i++) {
+        struct sc_manifest_file listed;
         data_path(dir, i, path);
         uint64_t number = strtoull(strrchr(path, '/') + 1, NULL, 10);
-        if (number >= file) {
+        /* What a merge has written is settled: synced before it was listed. */
+        if (number >= file && sc_manifest_find_file(manifest, number, &listed) &&
+            listed.settled_size == 0) {
             lose(path, number == file && offset > 64 ? offset : 64);
         }
     }
+    sc_manifest_free(manifest);
+    sc_files_close(&files);
 }
 
 /* Each key has one of its states since the last sync; the model takes what it finds. */
@@ -439,6 +450,40 @@ static void step_hint(void)
     }
 }
 
+/* ---- Merges ---- */
+
+/* Operations in the middle of a merge. */
+static void beside_merge(void *unused)
+{
+    (void)unused;
+    if (any(10) == 0) {
+        struct model_key *key = &model[any(KEYS)];
+        if (any(3) == 0) {
+            step_del(key);
+        } else {
+            step_put(key);
+        }
+        check_key(&model[any(KEYS)]);
+    }
+}
+
+static void step_merge(void)
+{
+    struct merging m;
+    finish_commit();
+    merging_init(&m, &f);
+    m.beside = beside_merge;
+    m.stop_after = any(3) == 0 ? any(20) : 0;
+    m.merge = sc_merge_alloc(f.store);
+    sc_merge_configure(m.merge, &m.options);
+    if (any(2) == 0) {
+        sc_merge_ask(m.merge);
+    }
+    enum sc_status status = merge_once(&m);
+    CHECK_STEP(status == SC_OK || status == SC_NOTFOUND || status == SC_UNAVAILABLE);
+    sc_merge_free(m.merge);
+}
+
 static void take_step(void)
 {
     struct model_key *key = &model[any(KEYS)];
@@ -457,7 +502,9 @@ static void take_step(void)
         step_hint();
     } else if (what < 963) {
         step_clear();
-    } else if (what < 970) {
+    } else if (what < 968) {
+        step_merge();
+    } else if (what < 972) {
         check_all();
     } else if (what < 980) {
         step_reopen();
