@@ -57,7 +57,8 @@ static bool visit_block(const struct reader *reader, uint32_t count)
             .offset = (uint64_t)sc_le32_get(at + 16) * SC_RECORD_UNIT,
             .size = sc_record_size(key_size, value_size),
         };
-        if (entry.offset >= reader->covered || entry.size >= SC_RECORD_SIZE_MAX) {
+        if (entry.offset >= reader->covered || entry.offset >= SC_SEGMENT_SIZE_MAX ||
+            entry.size >= SC_RECORD_SIZE_MAX) {
             return false;
         }
         reader->visit(reader->arg, &entry);

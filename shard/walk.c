@@ -1,6 +1,7 @@
 #include "shard/walk.h"
 
 #include "shard/io.h"
+#include "shard/segment.h"
 
 #include <errno.h>
 
@@ -73,7 +74,7 @@ enum found { FOUND, FOUND_NOTHING, FOUND_ERROR };
 static enum found look(struct sc_walk *walk, uint64_t offset, struct sc_walk_item *item)
 {
     uint64_t left = walk->end - offset;
-    if (left < SC_RECORD_HEADER_SIZE) {
+    if (left < SC_RECORD_HEADER_SIZE || offset >= SC_SEGMENT_SIZE_MAX) {
         return FOUND_NOTHING;
     }
     const uint8_t *at = bytes_at(walk, offset, SC_RECORD_HEADER_SIZE);

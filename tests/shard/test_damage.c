@@ -473,6 +473,23 @@ START_TEST(zeros_at_the_end_are_cut)
 }
 END_TEST
 
+START_TEST(file_that_somebody_made_huge_is_read_to_its_records_end)
+{
+    char path[512];
+    fill();
+    data_path(f.dir, 0, path);
+    keep_pristine();
+    restore();
+    ck_assert_int_eq(truncate(path, INT64_C(0x80000000) + 4096), 0);
+    fixture_open(&f);
+    ck_assert_uint_eq(fixture_events(&f, SC_EVENT_TORN_TAIL), 1);
+    ck_assert_int_eq(count_deviations("huge", 0), 0);
+    put(&f, "a", "one");
+    fixture_reopen(&f);
+    expect(&f, "a", "one");
+}
+END_TEST
+
 START_TEST(copy_of_a_data_file_inside_a_value_is_not_read_as_records)
 {
     char path[512];
@@ -519,6 +536,7 @@ static Suite *suite(void)
         unsynced_end_is_cut_at_the_last_whole_record,
         damage_before_the_mark_is_never_cut,
         zeros_at_the_end_are_cut,
+        file_that_somebody_made_huge_is_read_to_its_records_end,
         copy_of_a_data_file_inside_a_value_is_not_read_as_records,
     };
     Suite *s = suite_create("damage");
