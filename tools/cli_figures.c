@@ -7,6 +7,7 @@
 
 #define NAME_MAX_SIZE 96
 #define DEPTH_MAX 6 /* deeper maps are shown as JSON */
+#define NARROW_TEXT_MAX 18 /* characters of a text beside others */
 #define COLUMNS_MAX 6 /* more things of a list are shown in further tables */
 
 bool sc_cli_figures_find(struct sc_slice map, const char *name, struct sc_slice *value)
@@ -119,6 +120,38 @@ static const struct figure *find_figure(const struct figures *figures, const cha
     return NULL;
 }
 
+/* Adds a figure; in narrow columns a long text shows its end only, which tells addresses apart. */
+static void add_value(struct sc_cli_table *table, struct sc_slice value, bool narrow)
+{
+    struct sc_mp mp = sc_mp(value);
+    struct sc_slice text = {NULL, 0};
+    if (narrow && sc_mp_peek(&mp) == SC_MP_STR && sc_mp_str(&mp, &text) &&
+        text.size > NARROW_TEXT_MAX) {
+        char end[NARROW_TEXT_MAX + 1];
+        const char *from = (const char *)text.data + text.size - (NARROW_TEXT_MAX - 2);
+        snprintf(end, sizeof end, "..%.*s", NARROW_TEXT_MAX - 2, from);
+        sc_cli_table_add(table, SC_CLI_PLAIN, end);
+        table->cells[table->count - 1].right = true;
+    } else {
+        sc_cli_table_add_value(table, value);
+    }
+}
+
+/* Adds the row of one figure, with a cell for each column. */
+static void add_row(struct sc_cli_table *table, const struct figures *columns, size_t count,
+                    const char *name)
+{
+    sc_cli_table_add(table, SC_CLI_BOLD, name);
+    for (size_t i = 0; i < count; i++) {
+        const struct figure *figure = find_figure(&columns[i], name);
+        if (figure != NULL) {
+            add_value(table, figure->value, count > 1);
+        } else {
+            sc_cli_table_add(table, SC_CLI_PLAIN, "");
+        }
+    }
+}
+
 /* Prints a row for each figure that any of the columns has. */
 static void print_columns(struct sc_cli *cli, const struct figures *columns, size_t count)
 {
@@ -131,17 +164,8 @@ static void print_columns(struct sc_cli *cli, const struct figures *columns, siz
             for (size_t earlier = 0; earlier < from; earlier++) {
                 shown |= find_figure(&columns[earlier], name) != NULL;
             }
-            if (shown) {
-                continue;
-            }
-            sc_cli_table_add(&table, SC_CLI_BOLD, name);
-            for (size_t column = 0; column < count; column++) {
-                const struct figure *figure = find_figure(&columns[column], name);
-                if (figure != NULL) {
-                    sc_cli_table_add_value(&table, figure->value);
-                } else {
-                    sc_cli_table_add(&table, SC_CLI_PLAIN, "");
-                }
+            if (!shown) {
+                add_row(&table, columns, count, name);
             }
         }
     }

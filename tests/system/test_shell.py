@@ -85,6 +85,7 @@ class ShellTest(SystemTest):
         self.home = self.make_dir()
         self.env = {"PATH": os.environ["PATH"], "HOME": self.home, "TERM": "xterm",
                     "SHARDCASK_URL": self.db.url}
+        self.env.update({k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")})
 
     def terminal(self, *args, **env):
         argv = [harness.program("shardcask"), *args]

@@ -111,6 +111,15 @@ START_TEST(lists_of_maps_are_columns)
 }
 END_TEST
 
+START_TEST(long_texts_in_columns_show_their_end)
+{
+    ck_assert(sc_cli_figures_print(
+        &cli, pack("{\"shards\": [{\"url\": \"ipc:///a/long/way/shard-1/shard.sock\"},"
+                   "{\"url\": \"ipc:///short\"}]}")));
+    ck_assert_str_eq(printed(), "\nshards\nurl  ..ard-1/shard.sock  ipc:///short\n");
+}
+END_TEST
+
 START_TEST(members_are_found_by_name)
 {
     struct sc_slice value;
@@ -197,6 +206,7 @@ int main(void)
     tcase_add_test(tcase, control_characters_do_not_reach_the_terminal);
     tcase_add_test(tcase, figures_are_one_a_line);
     tcase_add_test(tcase, lists_of_maps_are_columns);
+    tcase_add_test(tcase, long_texts_in_columns_show_their_end);
     tcase_add_test(tcase, members_are_found_by_name);
     tcase_add_test(tcase, shards_are_an_array_on_a_pipe);
     tcase_add_test(tcase, shards_are_a_table_on_a_terminal);
