@@ -274,11 +274,18 @@ class Daemon:
         try:
             code = self.process.wait(seconds * PATIENCE)
         except subprocess.TimeoutExpired:
+            stacks = self.stacks()
             self.kill()
-            raise AssertionError(self.name + " did not end on SIGTERM") from None
+            raise AssertionError("%s did not end on SIGTERM\n%s" % (self.name, stacks)) from None
         self.ended_as_asked = True
         if code != 0:
             raise AssertionError("%s ended with %d on SIGTERM:\n%s" % (self.name, code, self.tail()))
+
+    def stacks(self):
+        """What each thread is doing, if there is a debugger to tell."""
+        if shutil.which("gdb") is None:
+            return "(no gdb to show what it does)"
+        return run(["gdb", "-p", str(self.process.pid), "-batch", "-ex", "thread apply all bt 12"]).out
 
     def freeze(self):
         """SIGSTOP, and every thread has stopped when this returns."""

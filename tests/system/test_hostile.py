@@ -239,7 +239,7 @@ class HostileTest(SystemTest):
                 sock.setblocking(False)
                 frame = self.head(url, len(request) + 4) + REQUEST_ID + request
                 try:
-                    sock.send(HELLO + frame * 2000)
+                    sock.send(HELLO + frame * 200)
                 except BlockingIOError:
                     pass
                 rude.append(sock)
