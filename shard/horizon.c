@@ -47,6 +47,13 @@ void sc_horizon_advance(struct sc_horizon *horizon, const struct sc_files *files
     }
 }
 
+void sc_horizon_sync(const struct sc_horizon *horizon)
+{
+    if (horizon->fd > 0) {
+        (void)sc_io_fdatasync(horizon->fd); /* as safe as if it had not been written */
+    }
+}
+
 void sc_horizon_close(struct sc_horizon *horizon)
 {
     if (horizon->fd > 0) {

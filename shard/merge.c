@@ -577,9 +577,14 @@ static enum sc_status commit(struct sc_merge *merge, char *why)
     if (!merge->host->sync(merge->host->arg)) {
         return sc_fail(why, SC_UNAVAILABLE, "what the merge depends on could not be written");
     }
+    struct sc_bitcask *store = merge->store;
     lock(merge);
     status = enlist_locked(merge, why);
+    /* The largest versions may be among what is left out: they must not be given out again. */
+    sc_horizon_advance(&store->horizon, &store->files, merge->clean / 1000 + 1);
+    const struct sc_horizon horizon = store->horizon;
     unlock(merge);
+    sc_horizon_sync(&horizon);
     if (status == SC_OK) {
         status = swap(merge, why);
     }

@@ -58,16 +58,21 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* Sorted: the time that so many of 1,000 stay below, in microseconds. */
+static double us_of(const struct times *times, size_t part)
+{
+    size_t at = (times->count - 1) * part / 1000;
+    return times->ns[at] / 1e3;
+}
+
 static void print_times(const char *name, struct times *times)
 {
     if (times->count == 0) {
         return;
     }
     qsort(times->ns, times->count, sizeof *times->ns, compare);
-    size_t last = times->count - 1;
     printf("%-20s %9zu   p50 %8.1f   p99 %8.1f   p99.9 %8.1f   max %9.1f us\n", name, times->count,
-           times->ns[last / 2] / 1e3, times->ns[last * 99 / 100] / 1e3,
-           times->ns[last * 999 / 1000] / 1e3, times->ns[last] / 1e3);
+           us_of(times, 500), us_of(times, 990), us_of(times, 999), us_of(times, 1000));
 }
 
 /* ---- The merge's side ---- */
@@ -211,7 +216,8 @@ static void remove_dir(const char *path)
 {
     DIR *dir = opendir(path);
     struct dirent *entry;
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+    need(dir != NULL, "opendir");
+    while ((entry = readdir(dir)) != NULL) {
         (void)unlinkat(dirfd(dir), entry->d_name, 0);
     }
     (void)closedir(dir);

@@ -25,6 +25,7 @@ static void setup(void)
 static void teardown(void)
 {
     sc_io_fault(0, 0, 0, false);
+    sc_clock_shift(0);
     sc_merge_free(m.merge);
     fixture_fini(&f);
 }
@@ -362,6 +363,21 @@ START_TEST(tombstone_stays_when_the_clock_was_set_back_after_a_merge)
     expect(&f, "deleted", NULL);
     merging_reopen(&m);
     expect(&f, "deleted", NULL);
+}
+END_TEST
+
+/* Not even when nothing is left of all that was written. */
+START_TEST(versions_go_on_when_the_clock_was_set_back_after_a_merge)
+{
+    sc_clock_shift(INT64_C(3600000000));
+    uint64_t version = put(&f, "key", "value");
+    ck_assert(del(&f, "key"));
+    compact(&m);
+    ck_assert_uint_le(stats().file_bytes, 200);
+    sc_clock_shift(0);
+    merging_kill(&m);
+    merging_open(&m);
+    ck_assert_uint_gt(put(&f, "key", "value"), version + 1);
 }
 END_TEST
 
@@ -742,6 +758,7 @@ int main(void)
     tcase_add_test(t, tombstone_stays_while_another_file_has_the_record);
     tcase_add_test(t, tombstone_stays_while_a_younger_file_has_the_older_record);
     tcase_add_test(t, tombstone_stays_when_the_clock_was_set_back_after_a_merge);
+    tcase_add_test(t, versions_go_on_when_the_clock_was_set_back_after_a_merge);
     tcase_add_test(t, clear_stays_while_another_file_has_records);
     tcase_add_test(t, churn_does_not_pile_up_tombstones);
     tcase_add_test(t, deleted_again_and_again_stays_deleted);
