@@ -178,7 +178,10 @@ static enum sc_status seal_active(struct sc_merge *merge, char *why)
     }
     lock(merge);
     struct sc_segment *active = writer->active;
-    if (active->asked && !sc_writer_seal(writer, &spare)) { /* asked: not sealed meanwhile */
+    /* Writers may have gone on to younger files meanwhile, and a new one may have been asked for:
+     * then the next merge seals that. */
+    bool ready = writer->next != NULL || (spare != NULL && spare->number > active->number);
+    if (active->asked && ready && !sc_writer_seal(writer, &spare)) {
         active->asked = false;
         status =
             sc_fail(why, SC_IO, "%s has as many data files as a store can have", store->files.path);

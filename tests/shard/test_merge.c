@@ -582,6 +582,46 @@ START_TEST(stopped_merge_leaves_nothing_behind)
 }
 END_TEST
 
+/* As soon as the merge has made a file to go on with, writers go on to a younger one, and the merge
+ * is asked for again. */
+static void overtake(void *arg)
+{
+    const struct sc_writer *writer = &f.store->writer;
+    size_t *files = arg;
+    size_t before = *files;
+    *files = data_files(f.dir);
+    if (before == 0 || *files == before) {
+        return;
+    }
+    uint64_t number = writer->active->number;
+    while (writer->active->number < number + 2 || writer->next != NULL ||
+           sc_segment_dead_bytes(writer->active) == 0) {
+        char value[500];
+        memset(value, 'v', sizeof value);
+        value[sizeof value - 1] = '\0';
+        (void)put(&f, "filler", value);
+    }
+    sc_merge_ask(m.merge);
+    m.beside = NULL;
+}
+
+START_TEST(files_are_filled_in_their_order_when_writers_overtake_a_merge)
+{
+    for (int i = 0; i < 20; i++) {
+        put_n("key-%d", i % 5, "value");
+    }
+    size_t files = 0;
+    m.beside = overtake;
+    m.arg = &files;
+    compact(&m);
+    ck_assert(m.beside == NULL);
+    merging_reopen(&m);
+    for (int i = 0; i < 5; i++) {
+        expect_n("key-%d", i, "value");
+    }
+}
+END_TEST
+
 /* ---- Damage and failing calls ---- */
 
 /* pybitcask 4 and 7, bitcaskd: a file was unlinked though not all of it had been read. */
@@ -766,6 +806,7 @@ int main(void)
     tcase_add_test(t, expired_bytes_are_reclaimed);
     tcase_add_test(t, writes_beside_a_merge_win);
     tcase_add_test(t, stopped_merge_leaves_nothing_behind);
+    tcase_add_test(t, files_are_filled_in_their_order_when_writers_overtake_a_merge);
     tcase_add_test(t, damaged_file_is_never_removed);
     tcase_add_test(t, damaged_value_is_still_known_after_a_merge);
     tcase_add_test(t, failing_calls_change_nothing);
