@@ -176,6 +176,11 @@ static enum sc_status load_hint(struct loading *loading, uint64_t *covered, char
     if (status == SC_IO) {
         return sc_fail(why, SC_IO, "%s in %s: %s", name, store->files.path, what);
     }
+    if (!store->options.read_only && (sc_io_unlink(store->files.dir_fd, name) != 0 ||
+                                      sc_files_sync(&store->files, why) != SC_OK)) {
+        /* It must not look right again when its data file has grown. */
+        return sc_files_fail(&store->files, "remove", name, why);
+    }
     sc_bitcask_tell(store, SC_EVENT_HINT, name, 0, 0,
                     "%s in %s is not used: %s; its data file is read instead", name,
                     store->files.path, what);
@@ -256,7 +261,7 @@ static enum sc_status load_file(struct sc_bitcask *store, const struct sc_manife
     struct sc_manifest_void *voids =
         sc_manifest_voids(store->manifest, segment->number, &void_count);
     uint64_t from = segment->size;
-    if (status == SC_OK && segment->size > SC_SEGMENT_HEADER_SIZE) {
+    if (status == SC_OK && segment->size >= SC_SEGMENT_HEADER_SIZE) {
         status = load_hint(&loading, &from, why);
     }
     if (status == SC_OK && from < segment->size) {

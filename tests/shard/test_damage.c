@@ -280,6 +280,53 @@ START_TEST(flip_in_a_hint_harms_nothing)
 }
 END_TEST
 
+static void put_numbered(const char *format, int count)
+{
+    static char value[1000];
+    memset(value, 'v', sizeof value - 1);
+    for (int i = 0; i < count; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof key, format, i);
+        put(&f, key, value);
+    }
+}
+
+/* A hint that tells of more than the data file has must not be believed when that has grown. */
+static void refuse_hint(off_t size)
+{
+    char path[512];
+    fixture_fini(&f);
+    fixture_init(&f);
+    fixture_open(&f);
+    put_numbered("old-%d", 100);
+    fixture_close(&f);
+    path_of("0000000001.hint", path);
+    ck_assert_int_eq(access(path, F_OK), 0);
+    path_of("DURABLE", path);
+    ck_assert_int_eq(unlink(path), 0);
+    data_path(f.dir, 0, path);
+    ck_assert_int_eq(truncate(path, size), 0);
+    fixture_open(&f);
+    ck_assert_uint_eq(fixture_events(&f, SC_EVENT_HINT), 1);
+    put_numbered("new-%d", 150);
+    fixture_kill(&f);
+    fixture_open(&f);
+    expect(&f, "old-99", NULL);
+    for (int i = 0; i < 150; i++) {
+        const char *value;
+        char key[16];
+        (void)snprintf(key, sizeof key, "new-%d", i);
+        ck_assert_int_eq(get(&f, key, &value), SC_OK);
+    }
+}
+
+START_TEST(refused_hint_is_not_believed_later)
+{
+    refuse_hint(64);
+    refuse_hint(64 + 1040); /* with one record */
+}
+END_TEST
+
 START_TEST(cut_hint_harms_nothing)
 {
     char path[512];
@@ -528,6 +575,7 @@ static Suite *suite(void)
         sealed_file_that_became_shorter_is_told,
         flip_in_a_hint_harms_nothing,
         cut_hint_harms_nothing,
+        refused_hint_is_not_believed_later,
         flip_in_the_manifest_harms_nothing,
         cut_manifest_is_read_or_refused,
         flip_in_the_durable_mark_harms_nothing,
