@@ -12,7 +12,7 @@
 #define SC_VALUE_MAX_DEFAULT (16u << 20) /* bytes in an encoded value, --max-value */
 #define SC_MESSAGE_MAX_DEFAULT (64u << 20) /* bytes in a message body, --max-message */
 #define SC_TTL_MS_MAX UINT64_C(3155760000000) /* 100 years, contract */
-#define SC_BATCH_ITEMS_MAX (1u << 20)           /* items of a multi-key request */
+#define SC_BATCH_ITEMS_MAX (1u << 20) /* items of a multi-key request */
 #define SC_SCAN_LIMIT_MAX 10000u /* keys in a scan page, contract */
 #define SC_SCAN_LIMIT_DEFAULT 1000u
 #define SC_CONNECTIONS_DEFAULT 4096u /* --max-connections */

@@ -45,7 +45,7 @@ struct sc_backend_shared {
 
 /* Begins to connect. Borrows `shared`. Lock not held. */
 enum sc_status sc_backend_open(const struct sc_backend_shared *shared, uint32_t shard_id,
-                               const char *url, struct sc_backend **backend, char *why);
+                               const char *url, struct sc_backend **out, char *why);
 
 /* Ends what is under way and frees. Lock held. NULL is allowed. */
 void sc_backend_close(struct sc_backend *backend);

@@ -33,7 +33,7 @@ struct sc_coordinator_options {
 
 /* Opens the directory and begins to connect to the shards. SC_BADREQUEST: the flags are wrong. */
 enum sc_status sc_coordinator_open(const struct sc_coordinator_options *options,
-                                   struct sc_coordinator **coordinator, char *why);
+                                   struct sc_coordinator **out, char *why);
 
 /* Starts to listen on an address; call it once for each. `bound` is valid until close. */
 enum sc_status sc_coordinator_listen(struct sc_coordinator *coordinator, const char *url,

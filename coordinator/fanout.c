@@ -250,6 +250,7 @@ static void ask_all(struct sc_fleet *fleet, struct fanout *fanout, const struct 
             sc_backend_call(backend, &part->call, sc_buf_slice(&request));
         } else {
             part_fail(part, SC_UNAVAILABLE, sc_backend_why(backend));
+            assert(fanout->missing > 1);
             part_done(fanout);
         }
     }

@@ -30,7 +30,7 @@ struct sc_maplog;
 /* Opens the log in `dir`, making both if they are absent, and reads the map into `cluster`; there
  * is none yet when cluster->shard_count is 0. SC_BUSY: another coordinator has the directory.
  * SC_IO, SC_CORRUPT: with file and offset. */
-enum sc_status sc_maplog_open(const char *dir, struct sc_cluster *cluster, struct sc_maplog **log,
+enum sc_status sc_maplog_open(const char *dir, struct sc_cluster *cluster, struct sc_maplog **out,
                               char *why);
 
 /* NULL is allowed. */

@@ -14,7 +14,7 @@ struct sc_steward;
  * not held. */
 enum sc_status sc_steward_start(struct sc_sp_hub *hub, struct sc_maplog *log,
                                 void (*on_done)(void *arg, uint32_t shard_id), void *arg,
-                                struct sc_steward **steward, char *why);
+                                struct sc_steward **out, char *why);
 
 /* Lock not held. NULL is allowed. */
 void sc_steward_stop(struct sc_steward *steward);

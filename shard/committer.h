@@ -21,7 +21,7 @@ struct sc_committer;
  * or not. Borrows hub and store until stop. Lock not held. */
 enum sc_status sc_committer_start(struct sc_sp_hub *hub, struct sc_bitcask *store, int32_t sync_ms,
                                   void (*on_committed)(void *arg), void *arg,
-                                  struct sc_committer **committer, char *why);
+                                  struct sc_committer **out, char *why);
 
 /* Ends the thread, after the commit that it is at. Lock not held. NULL is allowed. */
 void sc_committer_stop(struct sc_committer *committer);

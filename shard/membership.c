@@ -165,7 +165,7 @@ void sc_membership_grant(struct sc_membership *membership, const struct sc_msg_r
         status = sc_fail(why, SC_BADREQUEST, "x.grant: the ranges are malformed");
     }
     uint8_t owned[SC_SLOT_COUNT / 8] = {0};
-    for (uint32_t i = 0; status == SC_OK && i < count; i++) {
+    for (uint32_t i = 0; ranges != NULL && i < count; i++) {
         for (uint32_t slot = ranges[i].first; slot <= ranges[i].last; slot++) {
             if (ranges[i].shard_id == request->shard_id) {
                 owned[slot / 8] = (uint8_t)(owned[slot / 8] | 1u << (slot % 8));

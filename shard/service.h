@@ -29,7 +29,7 @@ struct sc_service_options {
 
 /* Opens the hub and starts the threads that serve `store`, which is borrowed until close. */
 enum sc_status sc_service_open(struct sc_bitcask *store, const struct sc_service_options *options,
-                               struct sc_service **service, char *why);
+                               struct sc_service **out, char *why);
 
 /* Starts to listen on an address; call it once for each. */
 enum sc_status sc_service_listen(struct sc_service *service, const char *url, const char **bound,
