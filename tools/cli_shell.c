@@ -3,9 +3,14 @@
 #include <ctype.h>
 #include <errno.h>
 #include <histedit.h>
+#include <locale.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/stat.h>
+#include <unistd.h>
+#include <wchar.h>
 
 #include "tools/cli_args.h"
 #include "tools/cli_commands.h"
@@ -148,13 +153,63 @@ static bool run_line(struct sc_cli *cli, const char *line)
     return !leave;
 }
 
+/* Waits for a byte on the terminal, or for Ctrl-C: then false, and errno is EINTR. The signal is
+ * blocked but here, so that it cannot arrive unseen just before the wait. */
+static bool wait_for_byte(void)
+{
+    fd_set input;
+    sigset_t open;
+    FD_ZERO(&input);
+    FD_SET(STDIN_FILENO, &input);
+    (void)sigprocmask(SIG_BLOCK, NULL, &open);
+    (void)sigdelset(&open, SIGINT);
+    return pselect(STDIN_FILENO + 1, &input, NULL, NULL, NULL, &open) > 0;
+}
+
+/* Reads a character for the editor: 1, 0 at the end, -1 with errno. */
+static int read_character(EditLine *editor, wchar_t *character)
+{
+    mbstate_t state = {0};
+    (void)editor;
+    for (;;) {
+        char byte;
+        if (!wait_for_byte()) {
+            return -1;
+        }
+        ssize_t got = read(STDIN_FILENO, &byte, 1);
+        if (got <= 0) {
+            return (int)got;
+        }
+        size_t taken = mbrtowc(character, &byte, 1, &state);
+        if (taken == (size_t)-1) {
+            state = (mbstate_t){0}; /* not a character of this locale: leave it out */
+        } else if (taken != (size_t)-2) {
+            return 1;
+        }
+    }
+}
+
+static const char *read_line(EditLine *editor, int *size)
+{
+    sigset_t interrupt;
+    sigset_t before;
+    (void)sigemptyset(&interrupt);
+    (void)sigaddset(&interrupt, SIGINT);
+    (void)sigprocmask(SIG_BLOCK, &interrupt, &before);
+    errno = 0;
+    const char *line = el_gets(editor, size);
+    int error = errno;
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return line;
+}
+
 static void read_lines(struct sc_cli *cli, EditLine *editor, History *past)
 {
     for (;;) {
         int size = 0;
         sc_cli_catch_interrupts();
-        errno = 0;
-        const char *line = el_gets(editor, &size);
+        const char *line = read_line(editor, &size);
         if (line == NULL && errno == EINTR) {
             /* Ctrl-C gives the line up, not the session. */
             fputc('\n', cli->out);
@@ -212,6 +267,7 @@ static void run_session(struct sc_cli *cli, EditLine *editor, History *past)
         history(past, &event, H_LOAD, path);
     }
     el_set(editor, EL_PROMPT, prompt);
+    el_set(editor, EL_GETCFN, read_character);
     el_set(editor, EL_EDITOR, "emacs");
     el_set(editor, EL_SIGNAL, 1);
     el_set(editor, EL_HIST, history, past);
@@ -236,6 +292,7 @@ int sc_cli_shell_run(struct sc_cli *cli, size_t argc, const char *const *argv)
     }
     cli->shell = true;
     History *past = history_init();
+    (void)setlocale(LC_CTYPE, ""); /* the editor reads characters, not bytes */
     EditLine *editor = el_init("shardcask", stdin, stdout, stderr);
     if (past != NULL && editor != NULL) {
         fprintf(cli->out, "Store at %s. `help` lists the commands, `exit` or Ctrl-D leaves.\n",
