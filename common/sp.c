@@ -168,6 +168,11 @@ void sc_sp_hub_unlock(struct sc_sp_hub *hub)
     pthread_mutex_unlock(&hub->lock);
 }
 
+uint64_t sc_sp_hub_relieved(const struct sc_sp_hub *hub)
+{
+    return hub->relieved;
+}
+
 void sc_sp_hub_ended(struct sc_sp_hub *hub)
 {
     if (hub->closing) {

@@ -130,6 +130,21 @@ void sc_sp_reply_end(const struct sc_sp_origin *origin);
 void sc_sp_reply(const struct sc_sp_origin *origin, struct sc_slice body);
 void sc_sp_drop(const struct sc_sp_origin *origin);
 
+/* A reply of so many bytes, or part of one, is held back by whoever is to answer: it counts for
+ * output_max like one that has been sent. Lock held. */
+void sc_sp_charge(struct sc_sp_origin *origin, size_t bytes);
+
+/* True when the peer does not take what it was sent: output_max bytes of replies wait for it. What
+ * it asked for and has not been begun had better wait, too. Lock held. */
+bool sc_sp_stuffed(const struct sc_sp_origin *origin);
+
+/* True when the connection has ended: an answer reaches nobody. Lock held. */
+bool sc_sp_gone(const struct sc_sp_origin *origin);
+
+/* Changes whenever a stuffed connection has room again, or ends; the work that was put off because
+ * of one is then worth another look. on_drained follows. Lock held. */
+uint64_t sc_sp_hub_relieved(const struct sc_sp_hub *hub);
+
 /* ---- Client ---- */
 
 enum sc_sp_link_state { SC_SP_DOWN, SC_SP_UP };

@@ -45,6 +45,21 @@ struct sc_sp_conn *sc_sp_conn_open(struct sc_sp_hub *hub, const struct sc_sp_con
     return conn;
 }
 
+static size_t output_size(const struct sc_sp_conn *conn)
+{
+    return conn->out.size + (conn->wire.size - conn->wire_sent);
+}
+
+void sc_sp_conn_weigh(struct sc_sp_conn *conn)
+{
+    bool stuffed = !conn->dead && output_size(conn) >= conn->output_max;
+    if (conn->stuffed && !stuffed) {
+        conn->hub->relieved++;
+        conn->hub->stirred = true;
+    }
+    conn->stuffed = stuffed;
+}
+
 void sc_sp_conn_kill(struct sc_sp_conn *conn, const char *why)
 {
     if (conn->dead) {
@@ -53,6 +68,7 @@ void sc_sp_conn_kill(struct sc_sp_conn *conn, const char *why)
     conn->dead = true;
     nng_stream_close(conn->stream);
     conn->ops->died(conn, why);
+    sc_sp_conn_weigh(conn);
     /* The work list holds a reference, so whoever called may go on using it until then. */
     sc_sp_conn_touch(conn);
     conn->references--;
@@ -138,6 +154,7 @@ static void count_sent(struct sc_sp_conn *conn, size_t sent)
     conn->wire_sent += sent;
     conn->traffic->bytes_out += sent;
     conn->since_ms = conn->hub->now_ms;
+    sc_sp_conn_weigh(conn);
 }
 
 static struct sc_slice to_send(const struct sc_sp_conn *conn)
@@ -203,8 +220,7 @@ static void sent(void *arg)
  * flight. */
 static bool over(const struct sc_sp_conn *conn)
 {
-    return conn->out.size + (conn->wire.size - conn->wire_sent) + conn->in_flight >=
-           conn->output_max;
+    return output_size(conn) + conn->in_flight >= conn->output_max;
 }
 
 /* False when the hub is closing and the peer would only bring new requests. */

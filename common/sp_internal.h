@@ -94,6 +94,7 @@ struct sc_sp_conn {
     uint64_t deadline_ms; /* for the handshake */
     uint64_t idle_ms; /* 0: no limit */
     size_t in_flight; /* cost of the requests given out and not answered */
+    bool stuffed; /* sc_sp_stuffed */
     uint64_t origins; /* how many they are */
     size_t frame_begin; /* in `out`, of the frame being written */
     nng_aio *receiving_aio; /* whichever has the result of the receive in flight */
@@ -202,6 +203,7 @@ struct sc_sp_hub {
     bool stirred; /* callbacks ran, so on_drained has to be called */
     uint64_t now_ms; /* as of the caretaker's last round, or newer */
     uint64_t random;
+    uint64_t relieved; /* sc_sp_hub_relieved */
     struct sc_sp_conn_list conns;
     struct sc_sp_listener_list listeners;
     struct sc_sp_link_list links;
@@ -271,6 +273,9 @@ void sc_sp_conn_unref(struct sc_sp_conn *conn); /* may free it */
 
 /* Queues the connection for sc_sp_conn_work. */
 void sc_sp_conn_touch(struct sc_sp_conn *conn);
+
+/* Finds out anew whether the connection is stuffed: to be called when its output has changed. */
+void sc_sp_conn_weigh(struct sc_sp_conn *conn);
 
 /* Sends what waits and handles frames that were left. */
 void sc_sp_conn_work(struct sc_sp_conn *conn);

@@ -64,6 +64,7 @@ void sc_sp_reply_end(const struct sc_sp_origin *origin)
         sc_buf_reset(&conn->hub->sink, SC_SP_OUTPUT_KEEP);
     } else {
         sc_sp_frame_end(&conn->out, conn->ipc, conn->frame_begin);
+        sc_sp_conn_weigh(conn);
     }
     sc_sp_drop(origin);
 }
@@ -86,6 +87,24 @@ void sc_sp_drop(const struct sc_sp_origin *origin)
         sc_sp_conn_touch(conn);
     }
     sc_sp_conn_unref(conn);
+}
+
+void sc_sp_charge(struct sc_sp_origin *origin, size_t bytes)
+{
+    uint32_t room = UINT32_MAX - origin->cost;
+    uint32_t more = bytes < room ? (uint32_t)bytes : room;
+    origin->cost += more;
+    origin->conn->in_flight += more;
+}
+
+bool sc_sp_stuffed(const struct sc_sp_origin *origin)
+{
+    return origin->conn->stuffed;
+}
+
+bool sc_sp_gone(const struct sc_sp_origin *origin)
+{
+    return origin->conn->dead;
 }
 
 /* ---- Accepting ---- */

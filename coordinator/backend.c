@@ -28,6 +28,8 @@ struct flight {
 
 struct lane {
     struct sc_run waiting;
+    struct sc_run aside; /* requests of stuffed connections; not counted as outstanding */
+    uint64_t relieved; /* of the hub when `aside` was last looked through */
     uint32_t in_flight;
 };
 
@@ -155,16 +157,6 @@ static void send_next(struct sc_backend *backend, enum sc_backend_lane lane)
     backend->counts.operations += count;
 }
 
-void sc_backend_flush(struct sc_backend *backend)
-{
-    for (int lane = 0; lane < SC_BACKEND_LANES; lane++) {
-        while (backend->state == UP && sc_run_count(&backend->lanes[lane].waiting) > 0 &&
-               backend->lanes[lane].in_flight < in_flight_max[lane]) {
-            send_next(backend, (enum sc_backend_lane)lane);
-        }
-    }
-}
-
 /* Ends every request of a run with one status. */
 static void fail_run(struct sc_backend *backend, struct sc_run *run, enum sc_status status,
                      const char *why)
@@ -174,6 +166,80 @@ static void fail_run(struct sc_backend *backend, struct sc_run *run, enum sc_sta
     }
     backend->outstanding -= sc_run_count(run);
     sc_run_reset(run);
+}
+
+static const struct sc_sp_origin *origin_of(const struct sc_run_target *target)
+{
+    return target->gather != NULL ? sc_gather_origin(target->gather) : &target->origin;
+}
+
+static bool is_stuffed(const struct sc_run_target *target)
+{
+    return sc_sp_stuffed(origin_of(target));
+}
+
+static bool has_room(const struct sc_run_target *target)
+{
+    return !is_stuffed(target);
+}
+
+static bool is_gone(const struct sc_run_target *target)
+{
+    return sc_sp_gone(origin_of(target));
+}
+
+/* Nobody waits for these reads any more. */
+static void drop_gone(struct sc_backend *backend, struct sc_run *reads)
+{
+    struct sc_run gone = {0};
+    if (sc_run_sift(reads, is_gone, &gone) > 0) {
+        fail_run(backend, &gone, SC_UNAVAILABLE, "the client has gone");
+    }
+    sc_run_fini(&gone);
+}
+
+/* Puts aside what nobody would take the replies of now, and takes back what was when somebody does.
+ * The requests of one connection keep their order: all that wait are put aside, or none. */
+static void sift(struct sc_backend *backend, enum sc_backend_lane which)
+{
+    struct lane *lane = &backend->lanes[which];
+    uint64_t relieved = sc_sp_hub_relieved(backend->shared->hub);
+    if (sc_run_count(&lane->aside) > 0 && lane->relieved != relieved) {
+        backend->outstanding += sc_run_sift(&lane->aside, has_room, &lane->waiting);
+    }
+    lane->relieved = relieved;
+    if (which == SC_BACKEND_READS) {
+        drop_gone(backend, &lane->waiting);
+    }
+    backend->outstanding -= sc_run_sift(&lane->waiting, is_stuffed, &lane->aside);
+}
+
+static bool may_send(const struct sc_backend *backend, enum sc_backend_lane lane)
+{
+    return backend->state == UP && backend->lanes[lane].in_flight < in_flight_max[lane];
+}
+
+void sc_backend_flush(struct sc_backend *backend)
+{
+    for (int lane = 0; lane < SC_BACKEND_LANES; lane++) {
+        if (may_send(backend, (enum sc_backend_lane)lane)) {
+            sift(backend, (enum sc_backend_lane)lane);
+        }
+        while (may_send(backend, (enum sc_backend_lane)lane) &&
+               sc_run_count(&backend->lanes[lane].waiting) > 0) {
+            send_next(backend, (enum sc_backend_lane)lane);
+        }
+    }
+}
+
+/* Ends every request that has not been sent. */
+static void fail_waiting(struct sc_backend *backend, const char *why)
+{
+    for (int lane = 0; lane < SC_BACKEND_LANES; lane++) {
+        backend->outstanding += sc_run_count(&backend->lanes[lane].aside);
+        fail_run(backend, &backend->lanes[lane].aside, SC_UNAVAILABLE, why);
+        fail_run(backend, &backend->lanes[lane].waiting, SC_UNAVAILABLE, why);
+    }
 }
 
 /* Reads may be repeated by whoever asked: they are unavailable, not unknown. */
@@ -494,9 +560,7 @@ static void on_state(void *arg, enum sc_sp_link_state state, const char *why)
     if (was_up && !backend->closing) {
         sc_log_warn("shard %" PRIu32 " at %s is down: %s", backend->shard_id, backend->url, why);
     }
-    for (int lane = 0; lane < SC_BACKEND_LANES; lane++) {
-        fail_run(backend, &backend->lanes[lane].waiting, SC_UNAVAILABLE, sc_backend_why(backend));
-    }
+    fail_waiting(backend, sc_backend_why(backend));
 }
 
 static void on_reply(void *arg, void *tag, enum sc_status status, struct sc_slice body)
@@ -534,10 +598,10 @@ void sc_backend_close(struct sc_backend *backend)
     backend->closing = true;
     sc_sp_link_close(backend->link); /* ends what is in flight */
     backend->state = DOWN;
+    fail_waiting(backend, "the coordinator is shutting down");
     for (int lane = 0; lane < SC_BACKEND_LANES; lane++) {
-        fail_run(backend, &backend->lanes[lane].waiting, SC_UNAVAILABLE,
-                 "the coordinator is shutting down");
         sc_run_fini(&backend->lanes[lane].waiting);
+        sc_run_fini(&backend->lanes[lane].aside);
     }
     while (backend->spare != NULL) {
         struct flight *flight = backend->spare;
@@ -561,8 +625,10 @@ bool sc_backend_up(const struct sc_backend *backend)
 void sc_backend_counts(const struct sc_backend *backend, struct sc_backend_counts *counts)
 {
     *counts = backend->counts;
-    counts->waiting = sc_run_count(&backend->lanes[SC_BACKEND_READS].waiting) +
-                      sc_run_count(&backend->lanes[SC_BACKEND_WRITES].waiting);
+    for (int lane = 0; lane < SC_BACKEND_LANES; lane++) {
+        counts->waiting +=
+            sc_run_count(&backend->lanes[lane].waiting) + sc_run_count(&backend->lanes[lane].aside);
+    }
 }
 
 uint64_t sc_backend_outstanding(const struct sc_backend *backend)

@@ -12,6 +12,9 @@
  * messages grow, when idle nothing waits. Reads have a lane of their own so that they do not wait
  * for the disk. Inside a lane the order of submission is kept.
  *
+ * The requests of a client that does not take the replies it has got are put aside: what they would
+ * bring does not gather here, and they stand in nobody's way until it does.
+ *
  * A request is never sent twice, except one that the shard says it has not begun (its reply would
  * have grown too large). When the connection is lost, reads in flight end as unavailable (they may
  * be tried again), writes in flight as unknown; what had not been sent ends as unavailable.

@@ -119,6 +119,7 @@ void sc_fleet_close(struct sc_fleet *fleet)
 {
     if (fleet->hub != NULL) {
         sc_sp_hub_lock(fleet->hub);
+        sc_scanner_stop(fleet);
         memset(fleet->of_slot, 0, sizeof fleet->of_slot);
         while (fleet->backend_count > 0) {
             sc_backend_close(fleet->backends[--fleet->backend_count]);
@@ -141,6 +142,7 @@ void sc_fleet_flush(struct sc_fleet *fleet)
     for (size_t i = 0; i < fleet->backend_count; i++) {
         sc_backend_flush(fleet->backends[i]);
     }
+    sc_scanner_flush(fleet);
 }
 
 void sc_fleet_tick(struct sc_fleet *fleet)

@@ -9,6 +9,7 @@
 #include "common/config.h"
 #include "coordinator/backend.h"
 #include "coordinator/maplog.h"
+#include "coordinator/scanner.h"
 
 /* Readable: hub, cluster, message_max, backends, config. Guarded by the hub's lock once open. */
 struct sc_fleet {
@@ -25,6 +26,7 @@ struct sc_fleet {
     struct sc_maplog *log;
     struct sc_steward *steward;
     struct sc_turns *turns;
+    struct sc_scanner scanner;
 };
 
 struct sc_fleet_options {

@@ -33,6 +33,11 @@ struct sc_gather *sc_gather_alloc(const struct sc_sp_origin *origin, uint32_t co
     return gather;
 }
 
+const struct sc_sp_origin *sc_gather_origin(const struct sc_gather *gather)
+{
+    return &gather->origin;
+}
+
 static void finish(struct sc_gather *gather)
 {
     struct sc_buf *out = sc_sp_reply_begin(&gather->origin);
@@ -61,6 +66,7 @@ void sc_gather_put(struct sc_gather *gather, uint32_t index, struct sc_slice rep
         sc_buf_append_slice(&gather->bytes, reply);
     }
     part->size = gather->bytes.size - part->offset;
+    sc_sp_charge(&gather->origin, part->size);
     if (--gather->missing == 0) {
         finish(gather);
     }

@@ -18,6 +18,9 @@ struct sc_gather;
 struct sc_gather *sc_gather_alloc(const struct sc_sp_origin *origin, uint32_t count,
                                   size_t reply_max);
 
+/* Who is to get the reply. */
+const struct sc_sp_origin *sc_gather_origin(const struct sc_gather *gather);
+
 /* The reply to item `index`, encoded. Each index exactly once. May answer the client and free the
  * gather. */
 void sc_gather_put(struct sc_gather *gather, uint32_t index, struct sc_slice reply);

@@ -89,6 +89,28 @@ void sc_run_move(struct sc_run *from, size_t count, struct sc_run *to)
     take(from, count, bytes);
 }
 
+size_t sc_run_sift(struct sc_run *run, bool (*test)(const struct sc_run_target *target),
+                   struct sc_run *to)
+{
+    size_t count = sc_run_count(run);
+    size_t at = 0;
+    while (at < count && !test(&sc_run_item(run, at)->target)) {
+        at++;
+    }
+    if (at == count) {
+        return 0;
+    }
+    struct sc_run rest = {0};
+    size_t before = sc_run_count(to);
+    sc_run_move(run, at, &rest);
+    for (; at < count; at++) {
+        sc_run_move(run, 1, test(&sc_run_item(run, 0)->target) ? to : &rest);
+    }
+    sc_run_swap(run, &rest);
+    sc_run_fini(&rest);
+    return sc_run_count(to) - before;
+}
+
 void sc_run_swap(struct sc_run *a, struct sc_run *b)
 {
     struct sc_run kept = *a;

@@ -61,6 +61,11 @@ void sc_run_pop(struct sc_run *run);
 /* Moves the oldest `count` requests of `from` behind those of `to`. */
 void sc_run_move(struct sc_run *from, size_t count, struct sc_run *to);
 
+/* Moves the requests that `test` is true of behind those of `to`, and keeps the order of all.
+ * Returns how many were moved. */
+size_t sc_run_sift(struct sc_run *run, bool (*test)(const struct sc_run_target *target),
+                   struct sc_run *to);
+
 void sc_run_swap(struct sc_run *a, struct sc_run *b);
 
 #endif

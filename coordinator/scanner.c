@@ -1,6 +1,7 @@
 #include "coordinator/scanner.h"
 
 #include "common/bytes.h"
+#include "coordinator/fleet.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,10 +9,12 @@
 
 #define PAGE_BYTES (1u << 20) /* a page is full when it has grown to this */
 #define STEPS_MAX 64u /* ... or after asking so many times */
+#define PAGES_AT_ONCE 16u
 #define CURSOR_HASH_SIZE 8u /* a cursor begins with the hash of a key, big-endian */
 
-struct scan {
+struct sc_scan {
     struct sc_backend_call call; /* must be first */
+    struct sc_scan *next; /* that waits */
     struct sc_fleet *fleet;
     struct sc_sp_origin origin;
     struct sc_msg_scan ask; /* of the next step; its slices point into the buffers below */
@@ -23,15 +26,16 @@ struct scan {
     uint32_t steps;
 };
 
-static void scan_free(struct scan *scan)
+static void scan_free(struct sc_scan *scan)
 {
+    scan->fleet->scanner.running--;
     sc_buf_fini(&scan->prefix);
     sc_buf_fini(&scan->cursor);
     sc_buf_fini(&scan->items);
     free(scan);
 }
 
-static void answer_error(struct scan *scan, enum sc_status status, const char *why)
+static void answer_error(struct sc_scan *scan, enum sc_status status, const char *why)
 {
     struct sc_buf *out = sc_sp_reply_begin(&scan->origin);
     sc_msg_reply_status(out, status, why);
@@ -40,7 +44,7 @@ static void answer_error(struct scan *scan, enum sc_status status, const char *w
 }
 
 /* Answers with what was found; an empty cursor is the end of the scan. */
-static void answer_page(struct scan *scan)
+static void answer_page(struct sc_scan *scan)
 {
     struct sc_buf *out = sc_sp_reply_begin(&scan->origin);
     sc_mp_put_array(out, 3);
@@ -66,7 +70,7 @@ static void cursor_at_slot(struct sc_buf *cursor, uint32_t slot)
 
 /* The slot in which the scan goes on. A cursor stands behind a hash, perhaps the last of its slot.
  */
-static uint32_t slot_of_cursor(const struct scan *scan)
+static uint32_t slot_of_cursor(const struct sc_scan *scan)
 {
     if (scan->cursor.size < CURSOR_HASH_SIZE) {
         return 0;
@@ -78,15 +82,15 @@ static uint32_t slot_of_cursor(const struct scan *scan)
     return sc_slot_of_hash(hash);
 }
 
-static void next_step(struct scan *scan);
+static void next_step(struct sc_scan *scan);
 
-static bool page_full(const struct scan *scan)
+static bool page_full(const struct sc_scan *scan)
 {
     return scan->found >= scan->limit || scan->items.size >= PAGE_BYTES || scan->steps >= STEPS_MAX;
 }
 
 /* Takes the page of one shard: [0, next cursor or nil, [item...]]. */
-static bool take_page(struct scan *scan, struct sc_mp *mp)
+static bool take_page(struct sc_scan *scan, struct sc_mp *mp)
 {
     struct sc_slice next = {0};
     uint32_t count = 0;
@@ -113,7 +117,7 @@ static bool take_page(struct scan *scan, struct sc_mp *mp)
 
 static void on_page(struct sc_backend_call *call, enum sc_status status, struct sc_slice body)
 {
-    struct scan *scan = (struct scan *)call;
+    struct sc_scan *scan = (struct sc_scan *)call;
     struct sc_msg_reply reply;
     char why[SC_WHY_SIZE];
     if (status != SC_OK) {
@@ -136,7 +140,7 @@ static void on_page(struct sc_backend_call *call, enum sc_status status, struct 
     }
 }
 
-static void next_step(struct scan *scan)
+static void next_step(struct sc_scan *scan)
 {
     uint32_t slot = slot_of_cursor(scan);
     struct sc_backend *backend = scan->fleet->of_slot[slot];
@@ -165,7 +169,15 @@ static void next_step(struct scan *scan)
 void sc_scanner_start(struct sc_fleet *fleet, const struct sc_msg_request *request,
                       const struct sc_sp_origin *origin)
 {
-    struct scan *scan = sc_calloc(1, sizeof *scan);
+    struct sc_scanner *scanner = &fleet->scanner;
+    if (request->scan.cursor.size > 0 && request->scan.cursor.size < CURSOR_HASH_SIZE) {
+        struct sc_buf *out = sc_sp_reply_begin(origin);
+        sc_msg_reply_status(out, SC_BADREQUEST,
+                            "scan: the cursor is none that this store has given");
+        sc_sp_reply_end(origin);
+        return;
+    }
+    struct sc_scan *scan = sc_calloc(1, sizeof *scan);
     scan->call.done = on_page;
     scan->fleet = fleet;
     scan->origin = *origin;
@@ -173,9 +185,63 @@ void sc_scanner_start(struct sc_fleet *fleet, const struct sc_msg_request *reque
     scan->limit = request->scan.limit;
     sc_buf_append_slice(&scan->prefix, request->scan.prefix);
     sc_buf_append_slice(&scan->cursor, request->scan.cursor);
-    if (scan->cursor.size > 0 && scan->cursor.size < CURSOR_HASH_SIZE) {
-        answer_error(scan, SC_BADREQUEST, "scan: the cursor is none that this store has given");
-        return;
+    if (scanner->first == NULL) {
+        scanner->first = scan;
+    } else {
+        scanner->last->next = scan;
     }
-    next_step(scan);
+    scanner->last = scan;
+}
+
+/* Takes the oldest page whose client takes its replies out of those that wait; NULL: there is
+ * none. */
+static struct sc_scan *take_waiting(struct sc_scanner *scanner)
+{
+    struct sc_scan *before = NULL;
+    struct sc_scan *scan = scanner->first;
+    while (scan != NULL && sc_sp_stuffed(&scan->origin)) {
+        before = scan;
+        scan = scan->next;
+    }
+    if (scan == NULL) {
+        return NULL;
+    }
+    if (before == NULL) {
+        scanner->first = scan->next;
+    } else {
+        before->next = scan->next;
+    }
+    if (scanner->last == scan) {
+        scanner->last = before;
+    }
+    return scan;
+}
+
+void sc_scanner_flush(struct sc_fleet *fleet)
+{
+    struct sc_scanner *scanner = &fleet->scanner;
+    while (scanner->running < PAGES_AT_ONCE) {
+        struct sc_scan *scan = take_waiting(scanner);
+        if (scan == NULL) {
+            return;
+        }
+        scanner->running++;
+        if (sc_sp_gone(&scan->origin)) {
+            answer_error(scan, SC_UNAVAILABLE, "the client has gone");
+        } else {
+            next_step(scan);
+        }
+    }
+}
+
+void sc_scanner_stop(struct sc_fleet *fleet)
+{
+    struct sc_scanner *scanner = &fleet->scanner;
+    while (scanner->first != NULL) {
+        struct sc_scan *scan = scanner->first;
+        scanner->first = scan->next;
+        scanner->running++;
+        answer_error(scan, SC_UNAVAILABLE, "the coordinator is shutting down");
+    }
+    scanner->last = NULL;
 }

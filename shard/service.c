@@ -108,6 +108,7 @@ static void answer(struct sc_service *service, const struct sc_sp_origin *origin
         waiting->sync = sync;
         waiting->size = scratch->size;
         memcpy(waiting->body, scratch->data, scratch->size);
+        sc_sp_charge(&waiting->origin, scratch->size);
         *service->waiting_end = waiting;
         service->waiting_end = &waiting->next;
     }
