@@ -89,7 +89,7 @@ static void answer_status(const struct sc_run_target *target, enum sc_status sta
 const char *sc_backend_why(struct sc_backend *backend)
 {
     const char *reason = backend->refusal;
-    if (backend->state == DOWN) {
+    if (backend->state == DOWN || !sc_sp_link_up(backend->link)) {
         reason = sc_sp_link_why(backend->link);
     } else if (backend->state != REFUSED) {
         reason = "it is being introduced to the cluster";
@@ -216,7 +216,7 @@ static void sift(struct sc_backend *backend, enum sc_backend_lane which)
 
 static bool may_send(const struct sc_backend *backend, enum sc_backend_lane lane)
 {
-    return backend->state == UP && backend->lanes[lane].in_flight < in_flight_max[lane];
+    return sc_backend_up(backend) && backend->lanes[lane].in_flight < in_flight_max[lane];
 }
 
 void sc_backend_flush(struct sc_backend *backend)
@@ -352,7 +352,7 @@ struct sc_buf *sc_backend_submit_begin(struct sc_backend *backend, enum sc_backe
                                        const struct sc_run_target *target)
 {
     struct lane *to = &backend->lanes[lane];
-    if (backend->state != UP) {
+    if (!sc_backend_up(backend)) {
         answer_status(target, SC_UNAVAILABLE, sc_backend_why(backend));
         return NULL;
     }
@@ -372,7 +372,7 @@ void sc_backend_submit_end(struct sc_backend *backend, enum sc_backend_lane lane
 void sc_backend_call(struct sc_backend *backend, struct sc_backend_call *call,
                      struct sc_slice request)
 {
-    if (backend->state != UP) {
+    if (!sc_backend_up(backend)) {
         call->done(call, SC_UNAVAILABLE, sc_slice(NULL, 0));
         return;
     }
@@ -396,6 +396,9 @@ static void refuse(struct sc_backend *backend, const char *why)
 
 static void send_step(struct sc_backend *backend, enum state state, struct sc_slice request)
 {
+    if (!sc_sp_link_up(backend->link)) {
+        return; /* the loss of the connection is about to make it DOWN */
+    }
     backend->state = state;
     backend->step_busy = true;
     struct sc_buf *out = sc_sp_send_begin(backend->link, &backend->step, HELLO_TIMEOUT_MS);
@@ -617,9 +620,10 @@ uint32_t sc_backend_shard_id(const struct sc_backend *backend)
     return backend->shard_id;
 }
 
+/* A link that is lost is told of a little later (on_state): it must not be used meanwhile. */
 bool sc_backend_up(const struct sc_backend *backend)
 {
-    return backend->state == UP;
+    return backend->state == UP && sc_sp_link_up(backend->link);
 }
 
 void sc_backend_counts(const struct sc_backend *backend, struct sc_backend_counts *counts)

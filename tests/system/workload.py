@@ -100,6 +100,8 @@ class Load:
             client.close()
 
     def read_some(self, client, dice):
+        if dice.random() < 0.2:
+            self.ask_all(client, dice)
         registers = dice.sample(self.all_registers(), dice.randrange(1, 12))
         lows = [register.low() for register in registers]
         if len(registers) == 1:
@@ -112,6 +114,17 @@ class Load:
             replies = item_replies(reply, len(registers))
         for register, low, reply in zip(registers, lows, replies):
             take_read(self, register, low, reply)
+
+    def ask_all(self, client, dice):
+        """Requests to all shards at once: all that counts is that they are answered."""
+        requests = [["count"], ["stats"], ["map"], ["sync"], ["scan", None, {"limit": 50}],
+                    ["scan", None, {"values": True}]]
+        ids = [client.send(*request) for request in dice.sample(requests, 4)]
+        for request_id in ids:
+            reply = client.wait(request_id)
+            self.note(reply[0])
+            if reply[0] not in self.allowed:
+                raise Broken("unexpected answer %r" % reply)
 
     def verify(self, url):
         """Once the clients have stopped and every shard is up."""
