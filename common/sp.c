@@ -18,6 +18,7 @@
  */
 
 #define EVENTS_MAX 64 /* handled before on_drained and the sends have their turn */
+#define YIELDS_MAX 3 /* looks for more events before the draining thread leaves */
 
 /* The value of `posted` while nobody is draining. */
 static struct sc_sp_event idle_mark;
@@ -119,9 +120,38 @@ static void give_way(struct sc_sp_hub *hub)
     }
 }
 
+/* Queues the receives that are done, of those that the draining thread looks after. */
+static void collect(struct sc_sp_hub *hub)
+{
+    struct sc_sp_conn *conn = TAILQ_FIRST(&hub->watch);
+    while (conn != NULL) {
+        struct sc_sp_conn *next = TAILQ_NEXT(conn, watch);
+        sc_sp_conn_collect(conn);
+        conn = next;
+    }
+}
+
+/* There is nothing to do at the moment. With many peers it is worth letting others run, nng's
+ * poller above all, and looking again: each message that is found in this way saves waking a
+ * thread, and more of them are handled together. With few it would only cost time. */
+static void look_again(struct sc_sp_hub *hub)
+{
+    collect(hub);
+    for (int i = 0; hub->busy && i < YIELDS_MAX && !events_wait(hub) && !TAILQ_EMPTY(&hub->watch) &&
+                    atomic_load(&hub->waiting) == 0;
+         i++) {
+        sched_yield();
+        collect(hub);
+    }
+    struct sc_sp_conn *conn;
+    while (!events_wait(hub) && (conn = TAILQ_FIRST(&hub->watch)) != NULL) {
+        sc_sp_conn_leave(conn);
+    }
+}
+
 static void drain(struct sc_sp_hub *hub)
 {
-    struct sc_sp_event *none = NULL;
+    struct sc_sp_event *none;
     bool more;
     do {
         pthread_mutex_lock(&hub->lock);
@@ -129,6 +159,9 @@ static void drain(struct sc_sp_hub *hub)
             take_posted(hub);
             run_events(hub);
             settle(hub, true);
+            if (!events_wait(hub)) {
+                look_again(hub);
+            }
             more = events_wait(hub);
         } while (more && atomic_load(&hub->waiting) == 0);
         pthread_mutex_unlock(&hub->lock);
@@ -208,12 +241,14 @@ enum sc_status sc_sp_hub_open(const struct sc_sp_hub_options *options, struct sc
     new->now_ms = sc_clock_mono_ms();
     new->random = sc_clock_mono_ns() ^ sc_clock_wall_us() << 20 ^ (uintptr_t) new;
     new->random |= 1; /* must not be zero */
+    new->period = 1;
     LIST_INIT(&new->conns);
     LIST_INIT(&new->listeners);
     LIST_INIT(&new->links);
     LIST_INIT(&new->ended);
     STAILQ_INIT(&new->work);
     STAILQ_INIT(&new->arm);
+    TAILQ_INIT(&new->watch);
     new->queue_end = &new->queue;
     atomic_init(&new->posted, &idle_mark);
     STAILQ_INIT(&new->link_work);

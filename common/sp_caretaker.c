@@ -93,6 +93,9 @@ static void tick(struct sc_sp_hub *hub)
 {
     if (hub->now_ms >= hub->caretaker.tick_ms) {
         hub->caretaker.tick_ms = hub->now_ms + SC_SP_TICK_MS;
+        hub->period++;
+        hub->busy = hub->active >= SC_SP_BUSY_MIN;
+        hub->active = 0;
         if (hub->options.on_tick != NULL && !hub->closing) {
             hub->options.on_tick(hub->options.arg);
         }

@@ -74,11 +74,30 @@ void sc_sp_conn_kill(struct sc_sp_conn *conn, const char *why)
     conn->references--;
 }
 
+static void end_watch(struct sc_sp_conn *conn)
+{
+    TAILQ_REMOVE(&conn->hub->watch, conn, watch);
+    conn->watched = false;
+}
+
+/* Closing has ended the receive of a watched connection without telling anybody. */
+static void end_watched_receive(struct sc_sp_conn *conn)
+{
+    end_watch(conn);
+    nng_aio_wait(conn->receive_aio);
+    conn->receiving = false;
+    assert(conn->references > 1); /* the work list's */
+    conn->references--;
+}
+
 /* Gives back the descriptor and the memory of a dead connection, once nng is through with them:
  * requests that are still to be answered hold on to little. */
 static void release(struct sc_sp_conn *conn)
 {
     assert(conn->dead);
+    if (conn->watched) {
+        end_watched_receive(conn);
+    }
     if (conn->receiving || conn->sending || conn->stream == NULL) {
         return;
     }
@@ -94,7 +113,7 @@ static void release(struct sc_sp_conn *conn)
 
 static void conn_free(struct sc_sp_conn *conn)
 {
-    assert(conn->stream == NULL && !conn->working && !conn->arming);
+    assert(conn->stream == NULL && !conn->working && !conn->arming && !conn->watched);
     LIST_REMOVE(conn, all);
     sc_sp_hub_ended(conn->hub);
     free(conn);
@@ -313,17 +332,19 @@ static bool aio_done(nng_aio *aio)
     return nng_aio_count(aio) > 0 || nng_aio_result(aio) != 0;
 }
 
-/* Receives with an aio that has no callback: if bytes are there already, nng has put them into the
- * buffer when nng_stream_recv returns, and no other thread has to be woken. True: so it is. If not,
- * wake_when_received submits a second receive, of nothing: it stands behind the first, and its
- * callback tells that the first is done.
+/*
+ * A receive uses an aio that has no callback, so that no thread is woken when its bytes come. As
+ * long as a thread is draining events anyway it looks itself whether the receive is done: the
+ * connection is "watched". Before that thread leaves, it submits a second receive, of nothing,
+ * which stands behind the first and whose callback tells that the first is done.
  *
  * This relies on libnng taking receives in order, as 1.5.2 does on tcp and ipc. Should one of
  * nothing ever come back too early, `received` sees it, and the hub receives plainly from then on,
- * with a callback. */
-static bool receive(struct sc_sp_conn *conn)
+ * with a callback.
+ */
+static void receive(struct sc_sp_conn *conn)
 {
-    assert(!conn->dead && !conn->receiving);
+    assert(!conn->dead && !conn->receiving && !conn->watched);
     nng_iov iov;
     iov.iov_buf = sc_sp_input_room(&conn->in, &iov.iov_len);
     conn->receiving_aio = conn->hub->plain ? conn->wake_aio : conn->receive_aio;
@@ -331,19 +352,33 @@ static bool receive(struct sc_sp_conn *conn)
     conn->receiving = true;
     sc_sp_conn_ref(conn);
     nng_stream_recv(conn->stream, conn->receiving_aio);
-    return !conn->hub->plain && aio_done(conn->receiving_aio);
+    if (!conn->hub->plain) {
+        conn->watched = true;
+        TAILQ_INSERT_TAIL(&conn->hub->watch, conn, watch);
+    }
 }
 
-static void wake_when_received(struct sc_sp_conn *conn)
+void sc_sp_conn_collect(struct sc_sp_conn *conn)
 {
-    if (conn->receiving_aio != conn->wake_aio) {
-        nng_stream_recv(conn->stream, conn->wake_aio);
+    if (aio_done(conn->receiving_aio)) {
+        end_watch(conn);
+        sc_sp_event_queue(&conn->received);
     }
+}
+
+void sc_sp_conn_leave(struct sc_sp_conn *conn)
+{
+    end_watch(conn);
+    nng_stream_recv(conn->stream, conn->wake_aio);
 }
 
 static void count_received(struct sc_sp_conn *conn, size_t received)
 {
     sc_sp_input_received(&conn->in, received);
+    if (conn->period != conn->hub->period) {
+        conn->period = conn->hub->period;
+        conn->hub->active++;
+    }
     conn->traffic->bytes_in += received;
     conn->in_progress += received;
     if (conn->in_progress >= SC_SP_PROGRESS) {
@@ -409,10 +444,9 @@ void sc_sp_conn_arm(struct sc_sp_conn *conn, bool draining)
     assert(conn->arming);
     conn->arming = false;
     if (can_receive(conn)) {
-        if (receive(conn) && draining) {
-            sc_sp_event_queue(&conn->received);
-        } else {
-            wake_when_received(conn);
+        receive(conn);
+        if (conn->watched && !draining) {
+            sc_sp_conn_leave(conn);
         }
     }
     sc_sp_conn_unref(conn);

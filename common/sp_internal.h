@@ -20,6 +20,7 @@
  *     being let go, never from inside a function that the program called; except that
  *     sc_sp_link_close ends what is in flight.
  *  4. While the lock is free, no connection has output waiting that is not being sent.
+ *  5. While nobody is draining, no connection is watched.
  */
 #ifndef SC_COMMON_SP_INTERNAL_H
 #define SC_COMMON_SP_INTERNAL_H
@@ -40,6 +41,7 @@
 #define SC_SP_REQUEST_COST 1024u /* what a request in flight counts beside its own bytes */
 #define SC_SP_HANDSHAKE_MS 5000u
 #define SC_SP_ACCEPT_PAUSE_MS 50u /* after a failed accept, mostly for want of descriptors */
+#define SC_SP_BUSY_MIN 4u /* connections active at once that make collecting their messages pay */
 #define SC_SP_TRIM_MS 5000u /* a connection silent for so long gives back its buffers */
 #define SC_SP_SWEEP_MS 250u /* how often connections are looked over for time-outs */
 
@@ -84,12 +86,15 @@ struct sc_sp_conn {
     struct sc_sp_traffic *traffic; /* the owner's, not used once dead */
     LIST_ENTRY(sc_sp_conn) all;
     STAILQ_ENTRY(sc_sp_conn) work, arm; /* in the hub's lists of these names */
+    TAILQ_ENTRY(sc_sp_conn) watch;
     struct sc_sp_event received, sent;
     uint64_t references;
     bool dead;
     bool open; /* handshake done */
     bool receiving, sending, working, arming;
+    bool watched; /* in the hub's list `watch`: nothing else tells the end of its receive */
     bool unread; /* `in` may hold whole frames, left because of too much output or the end */
+    uint64_t period; /* the last in which it has sent something */
     uint64_t since_ms; /* beginning, then the last sign of life */
     uint64_t deadline_ms; /* for the handshake */
     uint64_t idle_ms; /* 0: no limit */
@@ -107,6 +112,7 @@ struct sc_sp_conn {
 
 LIST_HEAD(sc_sp_conn_list, sc_sp_conn);
 STAILQ_HEAD(sc_sp_work_list, sc_sp_conn);
+TAILQ_HEAD(sc_sp_watch_list, sc_sp_conn);
 
 struct sc_sp_listener {
     /* Constant. */
@@ -200,6 +206,9 @@ struct sc_sp_hub {
     pthread_cond_t quiet; /* sc_sp_hub_close: something has ended */
     bool closing; /* no new connections and no more requests are taken */
     bool plain; /* receive with a callback, see `receive` in sp_conn.c */
+    uint64_t period; /* counts ticks, from 1 */
+    uint32_t active; /* connections that have sent something in this period */
+    bool busy; /* in the last one they were SC_SP_BUSY_MIN at least */
     bool stirred; /* callbacks ran, so on_drained has to be called */
     uint64_t now_ms; /* as of the caretaker's last round, or newer */
     uint64_t random;
@@ -210,6 +219,7 @@ struct sc_sp_hub {
     struct sc_sp_link_list ended; /* closed links that nng has let go of, to be freed */
     struct sc_sp_work_list work; /* connections with something to send or to handle */
     struct sc_sp_work_list arm; /* connections that can receive again */
+    struct sc_sp_watch_list watch; /* receives that the draining thread looks after */
     struct sc_sp_link_work link_work; /* links whose connection has come up or gone */
     struct sc_buf sink; /* where replies to connections that have gone are written */
 };
@@ -280,9 +290,15 @@ void sc_sp_conn_weigh(struct sc_sp_conn *conn);
 /* Sends what waits and handles frames that were left. */
 void sc_sp_conn_work(struct sc_sp_conn *conn);
 
-/* Receives again. What has come already is queued as an event if this thread is draining them, else
- * left to a thread of nng. */
+/* Receives again. If this thread is draining, it looks after the receive (see below), else a thread
+ * of nng is told when it is done. */
 void sc_sp_conn_arm(struct sc_sp_conn *conn, bool draining);
+
+/* For a connection that is watched: queues its event if its receive is done. */
+void sc_sp_conn_collect(struct sc_sp_conn *conn);
+
+/* Leaves a watched connection to a thread of nng. */
+void sc_sp_conn_leave(struct sc_sp_conn *conn);
 
 /* Time-outs and idle buffers. */
 void sc_sp_conn_sweep(struct sc_sp_conn *conn);
