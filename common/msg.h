@@ -16,6 +16,8 @@
  *            does not fit into the reply, and all behind it, get [SC_MSG_AGAIN] and were not begun
  *   x.merge  [allow] -> [0, wanted, running]   whether the shard may merge now; what it would like
  *   x.scan   [cursor, {options}, last slot] -> as scan, but up to and including `last slot`
+ *   x.by     [deadline, request] -> as the request: an envelope around any other request (see
+ *            sc_msg_put_by)
  */
 #ifndef SC_COMMON_MSG_H
 #define SC_COMMON_MSG_H
@@ -146,6 +148,14 @@ enum sc_status sc_msg_parse_request(struct sc_slice body, const struct sc_msg_li
  * `request->item_count` times. `item->raw` is the item as it was sent. */
 enum sc_status sc_msg_next_item(struct sc_msg_request *request, const struct sc_msg_limits *limits,
                                 struct sc_msg_request *item, char *why);
+
+/* An envelope: a message that begins with it must not be acted upon once the receiver's monotonic
+ * clock has passed `deadline_ms`. A process that was stopped, or a slow network, else carries out
+ * what the sender has given up long ago. What follows is the request itself. */
+void sc_msg_put_by(struct sc_buf *out, uint64_t deadline_ms);
+
+/* Takes an envelope off the front of `body`; false: there is none. */
+bool sc_msg_take_by(struct sc_slice *body, uint64_t *deadline_ms);
 
 /* ---- Writing requests. Keys are written as bin, values are encoded msgpack. ---- */
 

@@ -1,6 +1,31 @@
 #include <assert.h>
 
+#include "common/bytes.h"
 #include "common/msg.h"
+
+/* ---- The envelope: of one size, so that it can be told without parsing what is in it ---- */
+
+#define BY_HEAD "\x93\xa4x.by\xcf"
+#define BY_HEAD_SIZE (sizeof BY_HEAD - 1)
+#define BY_SIZE (BY_HEAD_SIZE + 8)
+
+void sc_msg_put_by(struct sc_buf *out, uint64_t deadline_ms)
+{
+    sc_buf_append(out, BY_HEAD, BY_HEAD_SIZE);
+    sc_be64_put(sc_buf_reserve(out, 8), deadline_ms);
+    out->size += 8;
+}
+
+bool sc_msg_take_by(struct sc_slice *body, uint64_t *deadline_ms)
+{
+    const uint8_t *bytes = body->data;
+    if (body->size < BY_SIZE || memcmp(bytes, BY_HEAD, BY_HEAD_SIZE) != 0) {
+        return false;
+    }
+    *deadline_ms = sc_be64_get(bytes + BY_HEAD_SIZE);
+    *body = sc_slice(bytes + BY_SIZE, body->size - BY_SIZE);
+    return true;
+}
 
 /* ---- Requests ---- */
 

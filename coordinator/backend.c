@@ -53,6 +53,9 @@ struct sc_backend {
     struct step step;
     bool step_busy;
     uint64_t retry_at_ms; /* when REFUSED */
+    uint64_t hello_sent_ms;
+    uint64_t ahead_ms; /* the shard's monotonic clock minus ours, or a little more, modulo 2^64 */
+    bool has_clock; /* ahead_ms is known */
     bool grant_again; /* the map changed while a grant was on its way */
     bool closing;
     struct lane lanes[SC_BACKEND_LANES];
@@ -136,6 +139,17 @@ static size_t next_message(const struct sc_run *waiting)
     return count;
 }
 
+/* Begins a message that the shard must not act upon once we have given it up. */
+static struct sc_buf *begin_message(struct sc_backend *backend, struct sc_backend_call *call)
+{
+    uint32_t timeout_ms = backend->shared->timeout_ms;
+    struct sc_buf *out = sc_sp_send_begin(backend->link, call, timeout_ms);
+    if (backend->has_clock) {
+        sc_msg_put_by(out, sc_clock_mono_ms() + backend->ahead_ms + timeout_ms);
+    }
+    return out;
+}
+
 static void send_next(struct sc_backend *backend, enum sc_backend_lane lane)
 {
     struct lane *from = &backend->lanes[lane];
@@ -146,8 +160,7 @@ static void send_next(struct sc_backend *backend, enum sc_backend_lane lane)
     } else {
         sc_run_move(&from->waiting, count, &flight->run);
     }
-    struct sc_buf *out =
-        sc_sp_send_begin(backend->link, &flight->call, backend->shared->timeout_ms);
+    struct sc_buf *out = begin_message(backend, &flight->call);
     sc_msg_put_op(out, SC_OP_X_JOIN, 1);
     sc_mp_put_array(out, (uint32_t)count);
     sc_buf_append_slice(out, sc_run_bytes(&flight->run));
@@ -376,7 +389,7 @@ void sc_backend_call(struct sc_backend *backend, struct sc_backend_call *call,
         call->done(call, SC_UNAVAILABLE, sc_slice(NULL, 0));
         return;
     }
-    struct sc_buf *out = sc_sp_send_begin(backend->link, call, backend->shared->timeout_ms);
+    struct sc_buf *out = begin_message(backend, call);
     sc_buf_append_slice(out, request);
     sc_sp_send_end(backend->link);
 }
@@ -411,6 +424,7 @@ static void send_hello(struct sc_backend *backend, enum state state)
 {
     struct sc_buf request = {0};
     sc_introduction_put_hello(&request);
+    backend->hello_sent_ms = sc_clock_mono_ms();
     send_step(backend, state, sc_buf_slice(&request));
     sc_buf_fini(&request);
 }
@@ -460,7 +474,12 @@ static void request_log_entry(struct sc_backend *backend)
 static void judge(struct sc_backend *backend, struct sc_msg_reply *hello)
 {
     char why[SC_WHY_SIZE];
-    switch (sc_introduction_judge(backend->shared->cluster, backend->shard_id, hello, why)) {
+    uint64_t clock_ms = 0;
+    enum sc_introduction_verdict verdict =
+        sc_introduction_judge(backend->shared->cluster, backend->shard_id, hello, &clock_ms, why);
+    backend->has_clock = clock_ms > 0;
+    backend->ahead_ms = clock_ms - backend->hello_sent_ms;
+    switch (verdict) {
     case SC_INTRODUCTION_ADOPT:
         send_adopt(backend);
         break;

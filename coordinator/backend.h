@@ -12,6 +12,9 @@
  * messages grow, when idle nothing waits. Reads have a lane of their own so that they do not wait
  * for the disk. Inside a lane the order of submission is kept.
  *
+ * A shard that was stopped or cut off for longer than the time-out of a message refuses it when it
+ * comes to it: what has ended as unknown here is not carried out long after.
+ *
  * The requests of a client that does not take the replies it has got are put aside: what they would
  * bring does not gather here, and they stand in nobody's way until it does.
  *

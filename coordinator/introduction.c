@@ -32,6 +32,7 @@ struct identity {
     struct sc_slice cluster;
     uint64_t shard;
     uint64_t keys;
+    uint64_t clock_ms;
 };
 
 static bool parse_member(struct sc_mp *mp, struct sc_slice name, struct identity *identity)
@@ -47,6 +48,9 @@ static bool parse_member(struct sc_mp *mp, struct sc_slice name, struct identity
     }
     if (sc_slice_equal(name, sc_slice_str("keys"))) {
         return sc_mp_uint(mp, &identity->keys);
+    }
+    if (sc_slice_equal(name, sc_slice_str("clock_ms"))) {
+        return sc_mp_uint(mp, &identity->clock_ms);
     }
     return sc_mp_skip(mp, NULL); /* of a later version */
 }
@@ -84,12 +88,13 @@ static enum sc_introduction_verdict refuse(char *why, const char *reason)
 
 enum sc_introduction_verdict sc_introduction_judge(const struct sc_cluster *cluster,
                                                    uint32_t shard_id, struct sc_msg_reply *reply,
-                                                   char *why)
+                                                   uint64_t *clock_ms, char *why)
 {
     struct identity identity = {0};
     if (!parse_identity(&reply->result, &identity)) {
         return refuse(why, "what answers there is no shardcask shard");
     }
+    *clock_ms = identity.clock_ms;
     if (!identity.adopted && sc_introduction_is_adopted(cluster, shard_id)) {
         return refuse(why, "its directory is empty, but this shard has data: start it on its own "
                            "directory");

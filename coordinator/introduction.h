@@ -26,10 +26,11 @@ enum sc_introduction_verdict {
     SC_INTRODUCTION_REFUSE, /* `why` says why */
 };
 
-/* Judges the reply to x.hello, of which the status is ok. */
+/* Judges the reply to x.hello, of which the status is ok. `clock_ms`: what the shard's monotonic
+ * clock showed; 0: it did not say. */
 enum sc_introduction_verdict sc_introduction_judge(const struct sc_cluster *cluster,
                                                    uint32_t shard_id, struct sc_msg_reply *reply,
-                                                   char *why);
+                                                   uint64_t *clock_ms, char *why);
 
 /* Whether the map knows that the shard's directory carries its id. */
 bool sc_introduction_is_adopted(const struct sc_cluster *cluster, uint32_t shard_id);

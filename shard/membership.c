@@ -1,5 +1,6 @@
 #include "shard/membership.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 
 #include <inttypes.h>
@@ -53,7 +54,9 @@ void sc_membership_hello(const struct sc_membership *membership, struct sc_buf *
     sc_bitcask_stats(membership->store, &stats);
     sc_mp_put_array(reply, 2);
     sc_mp_put_uint(reply, SC_OK);
-    sc_mp_put_map(reply, 5);
+    sc_mp_put_map(reply, 6);
+    sc_mp_put_cstr(reply, "clock_ms");
+    sc_mp_put_uint(reply, sc_clock_mono_ms());
     sc_mp_put_cstr(reply, "adopted");
     sc_mp_put_bool(reply, identity.adopted);
     sc_mp_put_cstr(reply, "cluster");

@@ -346,6 +346,16 @@ static sc_bitcask_position execute_other(struct sc_service *service, struct sc_m
     }
 }
 
+/* What the coordinator has given up is not begun: we must have been stopped for a while. */
+static enum sc_status check_deadline(struct sc_slice *body, char *why)
+{
+    uint64_t deadline_ms;
+    if (sc_msg_take_by(body, &deadline_ms) && sc_clock_mono_ms() > deadline_ms) {
+        return sc_fail(why, SC_UNAVAILABLE, "the request reached the shard too late");
+    }
+    return SC_OK;
+}
+
 static void on_request(void *arg, const struct sc_sp_origin *origin, struct sc_slice body)
 {
     struct sc_service *service = arg;
@@ -354,7 +364,10 @@ static void on_request(void *arg, const struct sc_sp_origin *origin, struct sc_s
     char why[SC_WHY_SIZE];
     sc_bitcask_position position = 0;
     uint64_t sync = 0;
-    enum sc_status status = sc_msg_parse_request(body, &service->limits, &request, why);
+    enum sc_status status = check_deadline(&body, why);
+    if (status == SC_OK) {
+        status = sc_msg_parse_request(body, &service->limits, &request, why);
+    }
     if (status != SC_OK) {
         sc_msg_reply_status(reply, status, why);
     } else if (service->stopping) {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "tests/caller.h"
 #include "tests/check_main.h"
@@ -283,6 +284,27 @@ static int join_gets(uint32_t count, const char *key)
     return ask();
 }
 
+START_TEST(what_comes_after_its_deadline_is_not_begun)
+{
+    serve_everything();
+    sc_msg_put_by(&request, sc_clock_mono_ms() + 3600000);
+    ck_assert_int_eq(put("a", "in time"), SC_OK);
+    sc_msg_put_by(&request, sc_clock_mono_ms() - 1);
+    ck_assert_int_eq(put("a", "late"), SC_UNAVAILABLE);
+    sc_msg_put_by(&request, sc_clock_mono_ms() - 1);
+    sc_msg_put_op(&request, SC_OP_CLEAR, 0);
+    ck_assert_int_eq(ask(), SC_UNAVAILABLE);
+    ck_assert_int_eq(get("a"), SC_OK);
+    ck_assert_uint_gt(call.reply.result.end - call.reply.result.at, strlen("in time"));
+    sc_msg_put_by(&request, UINT64_MAX);
+    ck_assert_int_eq(ask(), SC_BADREQUEST); /* nothing in it */
+    sc_msg_put_by(&request, UINT64_MAX);
+    sc_msg_put_by(&request, UINT64_MAX);
+    sc_msg_put_op(&request, SC_OP_COUNT, 0);
+    ck_assert_int_eq(ask(), SC_BADREQUEST); /* only one */
+}
+END_TEST
+
 START_TEST(a_join_sends_back_what_it_has_no_room_for)
 {
     enum { SIZE = 1 << 20, COUNT = 12 };
@@ -361,6 +383,7 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, sync_waits_for_the_disk_whatever_the_setting);
     tcase_add_test(tcase, a_write_may_ask_for_the_disk_itself);
     tcase_add_test(tcase, an_interval_syncs_what_was_written);
+    tcase_add_test(tcase, what_comes_after_its_deadline_is_not_begun);
     tcase_add_test(tcase, a_join_sends_back_what_it_has_no_room_for);
     tcase_add_test(tcase, a_batch_keeps_to_the_message_limit_and_its_writes_are_carried_out);
     tcase_add_test(tcase, bad_messages_are_answered_and_harm_nothing);

@@ -203,6 +203,18 @@ class Freeze(CrashTest):
             else:
                 self.assertIn(status, (UNAVAILABLE, UNKNOWN))
 
+    def test_a_long_frozen_shard_applies_nothing_long_after(self):
+        """Status 8: perhaps, but only within the next seconds. A shard that was frozen for longer
+        must not carry out what has been in its socket since."""
+        key = self.mine[0]
+        for patience in range(3):
+            self.frozen.shards[0].freeze()
+            self.assertEqual(self.db.status("put", key, ["late", patience]), UNKNOWN)
+            time.sleep(2.5 * self.TIMEOUT_MS / 1000)
+            self.frozen.shards[0].thaw()
+            self.frozen.wait_up()
+            self.assertEqual(self.db.ok("get", key), 0)
+
 
 def durable_mark(directory):
     """Two times (file, offset): what is on disk for certain, and what has been acknowledged
