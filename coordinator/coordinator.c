@@ -17,6 +17,9 @@
 
 #define LISTENERS_MAX 16
 #define DRAIN_MS 2000u
+/* A shard's reply to many requests in one message: it begins no value once it has 4 MiB, and no
+ * value has more than 60 MiB. Clients are held to the limit of --max-message. */
+#define SHARD_REPLY_MAX ((size_t)64 << 20)
 #define MESSAGE_SLACK (1u << 16) /* room for what is put around a client's request */
 
 struct sc_coordinator {
@@ -248,7 +251,9 @@ enum sc_status sc_coordinator_open(const struct sc_coordinator_options *options,
     coordinator->options = *options;
     coordinator->limits.value_max = options->value_max;
     coordinator->started_ms = sc_clock_mono_ms();
-    struct sc_sp_hub_options hub = {.message_max = options->message_max + MESSAGE_SLACK,
+    size_t message_max =
+        options->message_max > SHARD_REPLY_MAX ? options->message_max : SHARD_REPLY_MAX;
+    struct sc_sp_hub_options hub = {.message_max = message_max + MESSAGE_SLACK,
                                     .on_drained = on_drained,
                                     .on_tick = on_tick,
                                     .arg = coordinator};
