@@ -10,7 +10,7 @@
 
 enum { KEY_MAX_VALUE = 256, KEY_MAX_MESSAGE, KEY_CPU, KEY_LOG };
 
-static const struct argp_option options[] = {
+static const struct argp_option option_list[] = {
     {"dir", 'd', "DIR", 0, "Directory of its data (made if absent)", 0},
     {"listen", 'l', "URL", 0,
      "Address to serve on: tcp://host:port or ipc:///path; may be repeated", 0},
@@ -21,9 +21,15 @@ static const struct argp_option options[] = {
     {0},
 };
 
-void sc_flags_bad_value(const struct argp_state *state, const char *text)
+void sc_flags_bad_value(const struct argp_state *state, const struct argp_option *options, int key,
+                        const char *text)
 {
-    argp_error(state, "'%s' is not a value for this flag", text);
+    const struct argp_option *option = options;
+    while (option->name != NULL && option->key != key) {
+        option++;
+    }
+    argp_error(state, "--%s '%s': that is not a value for %s, or out of its range", option->name,
+               text, option->arg);
 }
 
 static void add_url(struct sc_flags *flags, const struct argp_state *state, const char *url)
@@ -68,12 +74,12 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return ARGP_ERR_UNKNOWN;
     }
     if (!good) {
-        sc_flags_bad_value(state, text);
+        sc_flags_bad_value(state, option_list, key, text);
     }
     return 0;
 }
 
-const struct argp sc_flags_argp = {.options = options, .parser = parse};
+const struct argp sc_flags_argp = {.options = option_list, .parser = parse};
 
 enum sc_status sc_flags_apply(const struct sc_flags *flags, const char *name, char *why)
 {

@@ -37,8 +37,9 @@ struct sc_flags {
 extern const struct argp sc_flags_argp;
 #define SC_FLAGS_KEY_FIRST 512
 
-/* For a value that makes no sense: says so and ends the process. */
-void sc_flags_bad_value(const struct argp_state *state, const char *text);
+/* For a value that makes no sense to the option of this key: says so and ends the process. */
+void sc_flags_bad_value(const struct argp_state *state, const struct argp_option *options, int key,
+                        const char *text);
 
 /* Sets up logging under `name`, signals and the CPU, and checks the addresses, in this order.
  * Before the first thread. SC_BADREQUEST: the flags are wrong. */

@@ -121,7 +121,7 @@ static error_t parse_flag(int key, char *text, struct argp_state *state)
         return ARGP_ERR_UNKNOWN;
     }
     if (!good) {
-        sc_flags_bad_value(state, text);
+        sc_flags_bad_value(state, option_list, key, text);
     }
     return 0;
 }
