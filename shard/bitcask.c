@@ -40,7 +40,9 @@ void sc_bitcask_tell(struct sc_bitcask *store, enum sc_bitcask_event_kind kind, 
 
 bool sc_bitcask_hint_pending(struct sc_bitcask *store, uint64_t *file_number)
 {
-    for (size_t i = 0; i < store->segment_count; i++) {
+    /* After a failed sync nothing that looks written may be declared settled. */
+    bool failed = store->writer.failed[0] != '\0';
+    for (size_t i = 0; i < store->segment_count && !failed; i++) {
         const struct sc_segment *segment = store->segments[i];
         if (segment != NULL && segment->sealed && !segment->merging && !segment->retired &&
             segment->hinted != segment->size && !segment->hint_hopeless &&

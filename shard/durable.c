@@ -3,6 +3,7 @@
 #include "common/bytes.h"
 #include "shard/io.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,32 +49,38 @@ static bool boot_known(const uint8_t id[16])
     return memcmp(id, unknown, sizeof unknown) != 0;
 }
 
-struct sc_durable_mark sc_durable_load(const struct sc_files *files, bool *damaged)
+enum sc_status sc_durable_load(const struct sc_files *files, struct sc_durable_mark *mark,
+                               bool *damaged, char *why)
 {
-    struct sc_durable_mark none = {0};
     uint8_t bytes[MARK_SIZE];
+    *mark = (struct sc_durable_mark){0};
     *damaged = false;
     int fd = sc_io_open(files->dir_fd, SC_FILES_DURABLE, O_RDONLY);
     if (fd < 0) {
-        return none;
+        return errno == ENOENT ? SC_OK : sc_files_fail(files, "open", SC_FILES_DURABLE, why);
     }
     ssize_t got = sc_io_read(fd, bytes, sizeof bytes, 0);
+    int error = errno;
     (void)close(fd);
+    if (got < 0) {
+        errno = error;
+        return sc_files_fail(files, "read", SC_FILES_DURABLE, why);
+    }
     if (got == 0) {
-        return none; /* created, and then nothing was committed */
+        return SC_OK; /* created, and then nothing was committed */
     }
     if (got != (ssize_t)sizeof bytes || memcmp(bytes, MAGIC, 8) != 0 ||
         sc_le32_get(bytes + 8) != FORMAT ||
         sc_le64_get(bytes + CHECKED_SIZE) != XXH3_64bits(bytes, CHECKED_SIZE)) {
         *damaged = true;
-        return none;
+        return SC_OK;
     }
     uint8_t boot_id[16];
     read_boot_id(boot_id);
-    if (boot_known(boot_id) && memcmp(boot_id, bytes + 48, sizeof boot_id) == 0) {
-        return (struct sc_durable_mark){sc_le64_get(bytes + 32), sc_le64_get(bytes + 40)};
-    }
-    return (struct sc_durable_mark){sc_le64_get(bytes + 16), sc_le64_get(bytes + 24)};
+    bool same_boot = boot_known(boot_id) && memcmp(boot_id, bytes + 48, sizeof boot_id) == 0;
+    const uint8_t *counts = bytes + (same_boot ? 32 : 16);
+    *mark = (struct sc_durable_mark){sc_le64_get(counts), sc_le64_get(counts + 8)};
+    return SC_OK;
 }
 
 enum sc_status sc_durable_open(struct sc_durable *durable, const struct sc_files *files, char *why)

@@ -36,8 +36,10 @@ struct sc_durable_mark {
 };
 
 /* The mark that counts now, {0, 0} when there is none. `damaged`: the file is there but cannot be
- * believed. */
-struct sc_durable_mark sc_durable_load(const struct sc_files *files, bool *damaged);
+ * believed. SC_IO: it could not be read, which is not the same: to go on without a mark might take
+ * acknowledged records for the trace of a crash. */
+enum sc_status sc_durable_load(const struct sc_files *files, struct sc_durable_mark *mark,
+                               bool *damaged, char *why);
 
 struct sc_durable {
     int fd;

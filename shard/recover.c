@@ -559,7 +559,11 @@ enum sc_status sc_recover(struct sc_bitcask *store, char *why)
     if (status != SC_OK) {
         return status;
     }
-    struct sc_durable_mark mark = sc_durable_load(&store->files, &damaged);
+    struct sc_durable_mark mark;
+    status = sc_durable_load(&store->files, &mark, &damaged, why);
+    if (status != SC_OK) {
+        return status;
+    }
     if (damaged) {
         sc_bitcask_tell(store, SC_EVENT_OTHER, SC_FILES_DURABLE, 0, 0,
                         "%s/" SC_FILES_DURABLE " is damaged: damage at the end of the newest file "

@@ -16,8 +16,7 @@ static void push(struct sc_run *run, uint32_t index)
 static void check(const struct sc_run *run, const char *expected)
 {
     struct sc_slice bytes = sc_run_bytes(run);
-    ck_assert_uint_eq(bytes.size, strlen(expected));
-    ck_assert(memcmp(bytes.data, expected, bytes.size) == 0);
+    ck_assert(sc_slice_equal(bytes, sc_slice_str(expected)));
     size_t at = 0;
     for (size_t i = 0; i < sc_run_count(run); i++) {
         const struct sc_run_item *item = sc_run_item(run, i);

@@ -140,24 +140,51 @@ END_TEST
 
 /* ---- The durable mark ---- */
 
+static struct sc_durable_mark load_mark(bool *damaged)
+{
+    struct sc_durable_mark mark;
+    ck_assert_int_eq(sc_durable_load(&files, &mark, damaged, why), SC_OK);
+    return mark;
+}
+
 START_TEST(mark_is_read_as_it_was_written)
 {
     struct sc_durable durable;
     bool damaged;
-    struct sc_durable_mark mark = sc_durable_load(&files, &damaged);
+    struct sc_durable_mark mark = load_mark(&damaged);
     ck_assert(mark.file == 0 && mark.offset == 0 && !damaged);
     ck_assert_int_eq(sc_durable_open(&durable, &files, why), SC_OK);
-    mark = sc_durable_load(&files, &damaged);
+    mark = load_mark(&damaged);
     ck_assert(mark.file == 0 && !damaged);
     ck_assert(sc_durable_write(&durable, (struct sc_durable_mark){3, 1000},
                                (struct sc_durable_mark){4, 200}));
     /* On this boot what was acknowledged counts, on any other what was synced. */
-    mark = sc_durable_load(&files, &damaged);
+    mark = load_mark(&damaged);
     ck_assert(mark.file == 4 && mark.offset == 200 && !damaged);
     forget_boot(dir, 0);
-    mark = sc_durable_load(&files, &damaged);
+    mark = load_mark(&damaged);
     ck_assert(mark.file == 3 && mark.offset == 1000 && !damaged);
     sc_durable_close(&durable);
+}
+END_TEST
+
+START_TEST(a_mark_that_cannot_be_read_is_an_error_not_an_absence)
+{
+    struct sc_durable durable;
+    struct sc_durable_mark mark;
+    bool damaged;
+    ck_assert_int_eq(sc_durable_open(&durable, &files, why), SC_OK);
+    ck_assert(sc_durable_write(&durable, (struct sc_durable_mark){3, 1000},
+                               (struct sc_durable_mark){4, 200}));
+    sc_durable_close(&durable);
+    for (uint64_t call = 1; call <= 2; call++) {
+        (void)sc_io_fault(call == 1 ? SC_IO_OPEN : SC_IO_READ, 1, EIO, true);
+        ck_assert_int_eq(sc_durable_load(&files, &mark, &damaged, why), SC_IO);
+        (void)sc_io_fault(0, 0, 0, false);
+        ck_assert_ptr_nonnull(strstr(why, "DURABLE"));
+    }
+    mark = load_mark(&damaged);
+    ck_assert(mark.file == 4 && mark.offset == 200);
 }
 END_TEST
 
@@ -171,7 +198,7 @@ START_TEST(damaged_mark_is_not_believed)
                                (struct sc_durable_mark){4, 200}));
     for (uint64_t at = 0; at < 72; at++) {
         file_flip(path, at, 0x04);
-        struct sc_durable_mark mark = sc_durable_load(&files, &damaged);
+        struct sc_durable_mark mark = load_mark(&damaged);
         ck_assert(mark.file == 0 && mark.offset == 0);
         ck_assert(damaged);
         file_flip(path, at, 0x04);
@@ -194,6 +221,7 @@ int main(void)
     TCase *mark = tcase_create("durable");
     tcase_add_checked_fixture(mark, setup, teardown);
     tcase_add_test(mark, mark_is_read_as_it_was_written);
+    tcase_add_test(mark, a_mark_that_cannot_be_read_is_an_error_not_an_absence);
     tcase_add_test(mark, damaged_mark_is_not_believed);
     suite_add_tcase(suite, mark);
     return sc_check_main(suite);
