@@ -1,5 +1,6 @@
 #include "shard/recover.h"
 
+#include "common/log.h"
 #include "shard/bitcask_impl.h"
 #include "shard/hint.h"
 #include "shard/io.h"
@@ -543,7 +544,12 @@ static enum sc_status resume_writing(struct sc_bitcask *store, char *why)
         return sc_files_fail(&store->files, "write", SC_FILES_DURABLE, why);
     }
     sc_durable_sync(&writer->durable);
-    return sc_manifest_flush(store->manifest, why);
+    char trouble[SC_WHY_SIZE];
+    if (sc_manifest_flush(store->manifest, trouble) != SC_OK) {
+        /* A full disk must not keep what is on it from being read. */
+        sc_log_warn("what was learnt of sealed files is not on disk yet: %s", trouble);
+    }
+    return SC_OK;
 }
 
 enum sc_status sc_recover(struct sc_bitcask *store, char *why)
