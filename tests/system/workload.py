@@ -18,6 +18,7 @@ from history import ABSENT, Broken, Chain, Counter, Register, content
 
 LONG_TTL = 3600000
 CLOCK_SLACK = 0.05
+PERHAPS = (8, 10, 11, 13)  # the statuses of a write that may have been applied
 
 
 class Load:
@@ -402,10 +403,13 @@ class Writer:
         there_until = time.time() + ttl / 1000 - CLOCK_SLACK
 
         def done(reply):
-            if reply is not None and reply[0] == OK:
-                gone_at = time.time() + ttl / 1000
-                with self.load.lock:
+            gone_at = time.time() + ttl / 1000
+            with self.load.lock:
+                if reply is not None and reply[0] == OK:
                     self.load.fleeting.append((key, gone_at, there_until))
+                elif reply is None or reply[0] in PERHAPS:
+                    # It may have been applied, or be so in the next moments.
+                    self.load.fleeting.append((key, gone_at + 2, 0))
         self.check_fleeting()
         return ["put", key, self.fleeting_count, {"ttl_ms": ttl}], done
 
