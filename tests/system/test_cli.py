@@ -187,8 +187,9 @@ class Store(CliTest):
         stats = json.loads(self.done("stats"))
         self.assertEqual(len(stats["shards"]), 2)
 
-    def test_sync(self):
+    def test_sync_and_compact(self):
         self.assertEqual(self.done("sync"), '"ok"\n')
+        self.assertEqual(self.done("compact"), '"ok"\n')
 
     def test_shard_errors_are_passed_on(self):
         self.assertIn("status", self.fails(ERROR, "shard", "add", "nonsense"))

@@ -401,8 +401,9 @@ class Whole(SharedFleetTest):
         self.db.ok("put", "k", 1)
         self.assertIsInstance(self.db.ok("stats"), dict)
 
-    def test_sync_answers_with_nothing(self):
+    def test_sync_and_compact_answer_with_nothing(self):
         self.assertEqual(self.db.call("sync"), [0])
+        self.assertEqual(self.db.call("compact"), [0])
 
     def test_wrong_arity(self):
         for request in (["ping", 1], ["get"], ["get", "a", 1], ["put", "a"], ["put", "a", 1, {}, 1],
