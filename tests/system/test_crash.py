@@ -20,7 +20,8 @@ from workload import Load
 SEED = int(os.environ.get("SC_TEST_SEED", random.randrange(1 << 30)))
 ROUNDS = int(os.environ.get("SHARDCASK_ROUNDS", 12))
 FILE_HEADER = 64  # bytes at the beginning of a data file, durable before anything behind them
-SMALL_FILES = ["--file-size", "64K"]  # so that crashes meet new data files and hints
+# So that crashes meet new data files, hints, and merges.
+SMALL_FILES = ["--file-size", "64K", "--merge-min", "64K", "--merge-dead", "20"]
 
 
 class CrashTest(harness.SystemTest):
@@ -228,6 +229,22 @@ def durable_mark(directory):
     return struct.unpack("<QQ", data[16:32]), struct.unpack("<QQ", data[32:48])
 
 
+def manifest_files(directory):
+    """The data files that a shard's manifest lists: {number: settled}, and the set of the discarded
+    ones (shard/manifest.h)."""
+    with open(directory + "/MANIFEST", "rb") as manifest:
+        body = manifest.read()[24:]
+    files, voids, ranges, discarded = struct.unpack("<4I", body[48:64])
+    at = 64
+    listed = {}
+    for _ in range(files):
+        number, _, settled, _ = struct.unpack("<4Q", body[at:at + 32])
+        listed[number] = settled > 0
+        at += 32
+    at += 24 * voids + 32 * ranges
+    return listed, set(struct.unpack("<%dQ" % discarded, body[at:at + 8 * discarded]))
+
+
 def of_another_boot(mark):
     """The contents of DURABLE as a machine finds it that has been started again."""
     data = mark[:48] + bytes(16)
@@ -243,15 +260,40 @@ class PowerLoss(CrashTest):
 
     def lose_power(self, directory, kinds):
         (file, offset), _ = durable_mark(directory)
+        listed, _ = manifest_files(directory)
         for name in self.data_files(directory):
             number = int(name[:-len(".data")])
             path = directory + "/" + name
-            safe = offset if number == file else FILE_HEADER
-            if number >= file and os.path.getsize(path) >= safe:
+            if number not in listed:
+                self.harm(path, 0, self.dice.choice(kinds))  # the output of an unfinished merge
+            elif not listed[number] and number >= file:
+                safe = offset if number == file else FILE_HEADER
                 self.harm(path, safe, self.dice.choice(kinds))
 
+    def keep_links(self, directory):
+        """So that files that are removed can come back."""
+        kept = directory + ".kept"
+        os.makedirs(kept, exist_ok=True)
+        for name in self.data_files(directory):
+            try:
+                os.link(directory + "/" + name, kept + "/" + name)
+            except FileExistsError:
+                pass
+            except FileNotFoundError:
+                pass  # removed just now
+
+    def bring_back(self, directory):
+        """A removal that was not synced may not have been."""
+        kept = directory + ".kept"
+        present = self.data_files(directory)
+        _, discarded = manifest_files(directory)
+        for name in os.listdir(kept):
+            if name not in present and int(name[:-len(".data")]) in discarded:
+                os.link(kept + "/" + name, directory + "/" + name)
+            os.unlink(kept + "/" + name)
+
     def harm(self, path, safe, kind):
-        size = os.path.getsize(path)
+        size = max(safe, os.path.getsize(path))
         at = self.dice.randrange(safe, size + 1)
         with open(path, "r+b") as data:
             if kind == "cut":
@@ -267,17 +309,14 @@ class PowerLoss(CrashTest):
                 data.write(self.dice.choice([bytes(4096), self.dice.randbytes(5000)]))
 
     def forget_mark(self, directory, older):
-        """The mark is never synced: a machine may find any that was ever written, or none."""
+        """The mark is synced when a file is begun, and else never: a machine may find any that was
+        written since."""
         with open(directory + "/DURABLE", "rb") as mark:
-            marks = [mark.read()] + older
-        choice = self.dice.random()
-        if choice < 0.1:
-            os.unlink(directory + "/DURABLE")
-            return
-        data = b"" if choice < 0.2 else bytes(72) if choice < 0.3 else \
-            of_another_boot(self.dice.choice(marks))
+            marks = [mark.read()]
+        file = durable_mark(directory)[0][0]
+        marks += [old for old in older if struct.unpack("<Q", old[16:24])[0] == file]
         with open(directory + "/DURABLE", "wb") as mark:
-            mark.write(data)
+            mark.write(of_another_boot(self.dice.choice(marks)))
 
     def check_log(self, shard):
         """A power loss is no damage to what was acknowledged, and not reported as such."""
@@ -286,7 +325,7 @@ class PowerLoss(CrashTest):
                 self.fail(line)
 
     def test_what_was_synced_survives_a_power_loss(self):
-        fleet = self.fleet(2, sync="always", shard_flags=["--file-size", "32K"])
+        fleet = self.fleet(2, sync="always", shard_flags=SMALL_FILES)
         directories = [fleet.dir + "/shard-%d" % n for n in (1, 2)]
         load = self.load(fleet, sync_options=False)
         for _ in range(max(2, ROUNDS // 2)):
@@ -294,6 +333,7 @@ class PowerLoss(CrashTest):
             for _ in range(3):
                 load.wait_for_progress(self.dice.randrange(20, 150))
                 for directory in directories:
+                    self.keep_links(directory)
                     with open(directory + "/DURABLE", "rb") as mark:
                         older.setdefault(directory, []).append(mark.read(72))
             for shard in fleet.shards:
@@ -304,6 +344,7 @@ class PowerLoss(CrashTest):
             for directory in directories:
                 self.lose_power(directory, ["cut", "zeros", "rubbish", "longer", "nothing"])
                 self.forget_mark(directory, older[directory])
+                self.bring_back(directory)
             for shard in fleet.shards:
                 shard.start()
                 self.check_log(shard)
