@@ -8,18 +8,15 @@ import os
 import random
 import shutil
 import signal
-import struct
 import time
 
-import xxhash
-
 import harness
+import power
 from harness import OK, UNAVAILABLE, UNKNOWN, Client, Lost, StatusError, wait_for
 from workload import Load
 
 SEED = int(os.environ.get("SC_TEST_SEED", random.randrange(1 << 30)))
 ROUNDS = int(os.environ.get("SHARDCASK_ROUNDS", 12))
-FILE_HEADER = 64  # bytes at the beginning of a data file, durable before anything behind them
 # So that crashes meet new data files, hints, and merges.
 SMALL_FILES = ["--file-size", "64K", "--merge-min", "64K", "--merge-dead", "20"]
 
@@ -217,106 +214,9 @@ class Freeze(CrashTest):
             self.assertEqual(self.db.ok("get", key), 0)
 
 
-def durable_mark(directory):
-    """Two times (file, offset): what is on disk for certain, and what has been acknowledged
-    (shard/durable.h)."""
-    with open(directory + "/DURABLE", "rb") as mark:
-        data = mark.read()
-    if len(data) != 72:
-        return (0, 0), (0, 0)
-    assert data[:8] == b"SCASKDUR" and xxhash.xxh3_64_intdigest(data[:64]) == \
-        struct.unpack("<Q", data[64:])[0], data
-    return struct.unpack("<QQ", data[16:32]), struct.unpack("<QQ", data[32:48])
-
-
-def manifest_files(directory):
-    """The data files that a shard's manifest lists: {number: settled}, and the set of the discarded
-    ones (shard/manifest.h)."""
-    with open(directory + "/MANIFEST", "rb") as manifest:
-        body = manifest.read()[24:]
-    files, voids, ranges, discarded = struct.unpack("<4I", body[48:64])
-    at = 64
-    listed = {}
-    for _ in range(files):
-        number, _, settled, _ = struct.unpack("<4Q", body[at:at + 32])
-        listed[number] = settled > 0
-        at += 32
-    at += 24 * voids + 32 * ranges
-    return listed, set(struct.unpack("<%dQ" % discarded, body[at:at + 8 * discarded]))
-
-
-def of_another_boot(mark):
-    """The contents of DURABLE as a machine finds it that has been started again."""
-    data = mark[:48] + bytes(16)
-    return data + struct.pack("<Q", xxhash.xxh3_64_intdigest(data))
-
-
 class PowerLoss(CrashTest):
     """A machine that loses its power keeps what was synced; of all else it may keep a part, nothing,
-    or rubbish. Played here after kill -9 on everything behind the durable mark."""
-
-    def data_files(self, directory):
-        return sorted(name for name in os.listdir(directory) if name.endswith(".data"))
-
-    def lose_power(self, directory, kinds):
-        (file, offset), _ = durable_mark(directory)
-        listed, _ = manifest_files(directory)
-        for name in self.data_files(directory):
-            number = int(name[:-len(".data")])
-            path = directory + "/" + name
-            if number not in listed:
-                self.harm(path, 0, self.dice.choice(kinds))  # the output of an unfinished merge
-            elif not listed[number] and number >= file:
-                safe = offset if number == file else FILE_HEADER
-                self.harm(path, safe, self.dice.choice(kinds))
-
-    def keep_links(self, directory):
-        """So that files that are removed can come back."""
-        kept = directory + ".kept"
-        os.makedirs(kept, exist_ok=True)
-        for name in self.data_files(directory):
-            try:
-                os.link(directory + "/" + name, kept + "/" + name)
-            except FileExistsError:
-                pass
-            except FileNotFoundError:
-                pass  # removed just now
-
-    def bring_back(self, directory):
-        """A removal that was not synced may not have been."""
-        kept = directory + ".kept"
-        present = self.data_files(directory)
-        _, discarded = manifest_files(directory)
-        for name in os.listdir(kept):
-            if name not in present and int(name[:-len(".data")]) in discarded:
-                os.link(kept + "/" + name, directory + "/" + name)
-            os.unlink(kept + "/" + name)
-
-    def harm(self, path, safe, kind):
-        size = max(safe, os.path.getsize(path))
-        at = self.dice.randrange(safe, size + 1)
-        with open(path, "r+b") as data:
-            if kind == "cut":
-                data.truncate(at)
-            elif kind == "zeros":
-                data.seek(at)
-                data.write(bytes(size - at))
-            elif kind == "rubbish":
-                data.seek(at)
-                data.write(self.dice.randbytes(self.dice.randrange(1, 9000)))
-            elif kind == "longer":
-                data.seek(size)
-                data.write(self.dice.choice([bytes(4096), self.dice.randbytes(5000)]))
-
-    def forget_mark(self, directory, older):
-        """The mark is synced when a file is begun, and else never: a machine may find any that was
-        written since."""
-        with open(directory + "/DURABLE", "rb") as mark:
-            marks = [mark.read()]
-        file = durable_mark(directory)[0][0]
-        marks += [old for old in older if struct.unpack("<Q", old[16:24])[0] == file]
-        with open(directory + "/DURABLE", "wb") as mark:
-            mark.write(of_another_boot(self.dice.choice(marks)))
+    or rubbish. Played after kill -9 on everything behind the durable mark (power.py)."""
 
     def check_log(self, shard):
         """A power loss is no damage to what was acknowledged, and not reported as such."""
@@ -333,7 +233,7 @@ class PowerLoss(CrashTest):
             for _ in range(3):
                 load.wait_for_progress(self.dice.randrange(20, 150))
                 for directory in directories:
-                    self.keep_links(directory)
+                    power.keep_links(directory)
                     with open(directory + "/DURABLE", "rb") as mark:
                         older.setdefault(directory, []).append(mark.read(72))
             for shard in fleet.shards:
@@ -342,9 +242,9 @@ class PowerLoss(CrashTest):
                 shard.kill()
             load.stop()
             for directory in directories:
-                self.lose_power(directory, ["cut", "zeros", "rubbish", "longer", "nothing"])
-                self.forget_mark(directory, older[directory])
-                self.bring_back(directory)
+                power.lose(self.dice, directory, power.KINDS)
+                power.forget_mark(self.dice, directory, older[directory])
+                power.bring_back(directory)
             for shard in fleet.shards:
                 shard.start()
                 self.check_log(shard)
@@ -362,17 +262,17 @@ class PowerLoss(CrashTest):
         for _ in range(3):
             for at in range(at + 1, at + 101):
                 db.ok("put", b"%d" % at, at)
-            _, written = durable_mark(directory)
-            wait_for(lambda: durable_mark(directory)[0] >= written, "the sync of the interval")
+            _, written = power.durable_mark(directory)
+            wait_for(lambda: power.durable_mark(directory)[0] >= written, "the sync of the interval")
             safe = at
             for at in range(at + 1, at + 101):
                 db.ok("put", b"%d" % at, at)
             fleet.shards[0].kill()
             with open(directory + "/DURABLE", "rb") as mark:
                 data = mark.read()
-            self.lose_power(directory, ["cut"])
+            power.lose(self.dice, directory, ["cut"])
             with open(directory + "/DURABLE", "wb") as mark:
-                mark.write(of_another_boot(data))
+                mark.write(power.of_another_boot(data))
             fleet.shards[0].start()
             fleet.wait_up()
             self.check_log(fleet.shards[0])
