@@ -17,6 +17,8 @@
 #define SC_SCAN_LIMIT_DEFAULT 1000u
 #define SC_CONNECTIONS_DEFAULT 4096u /* --max-connections */
 #define SC_REQUEST_TIMEOUT_MS_DEFAULT 10000u /* --timeout */
+#define SC_WEIGHT_MAX 1000000u /* of a shard, contract */
+#define SC_WEIGHT_DEFAULT 100u
 #define SC_URL_MAX 255u /* bytes in an address */
 #define SC_URL_DEFAULT "tcp://127.0.0.1:7700"
 

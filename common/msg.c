@@ -59,6 +59,46 @@ static enum sc_op guess_of_four(char second)
     }
 }
 
+/* The only operation that a name of six letters can be. */
+static enum sc_op guess_of_six(const char *name)
+{
+    if (name[0] != 'x') {
+        return name[0] == 'e' ? SC_OP_EXISTS : SC_OP_CONFIG;
+    }
+    switch (name[2]) {
+    case 'j':
+        return SC_OP_X_JOIN;
+    case 'd':
+        return SC_OP_X_DROP;
+    case 'r':
+        return SC_OP_X_READ;
+    default:
+        return name[3] == 'c' ? SC_OP_X_SCAN : SC_OP_X_SEAL;
+    }
+}
+
+/* The only operation that a name of seven letters can be. */
+static enum sc_op guess_of_seven(const char *name)
+{
+    if (name[0] != 'x') {
+        return SC_OP_COMPACT;
+    }
+    switch (name[2]) {
+    case 'h':
+        return SC_OP_X_HELLO;
+    case 'a':
+        return SC_OP_X_ADOPT;
+    case 'g':
+        return SC_OP_X_GRANT;
+    case 'm':
+        return SC_OP_X_MERGE;
+    case 'w':
+        return SC_OP_X_WRITE;
+    default:
+        return SC_OP_X_SLOTS;
+    }
+}
+
 /* The only operation that a name of this length and these letters can be. */
 static enum sc_op guess_op(const char *name, size_t size)
 {
@@ -77,18 +117,15 @@ static enum sc_op guess_op(const char *name, size_t size)
                : name[1] == 'o' ? SC_OP_COUNT
                                 : SC_OP_CLEAR;
     case 6:
-        return name[2] == 'j'   ? SC_OP_X_JOIN
-               : name[2] == 'i' ? SC_OP_EXISTS
-               : name[2] == 'n' ? SC_OP_CONFIG
-                                : SC_OP_X_SCAN;
+        return guess_of_six(name);
     case 7:
-        return name[2] == 'h'   ? SC_OP_X_HELLO
-               : name[2] == 'a' ? SC_OP_X_ADOPT
-               : name[2] == 'g' ? SC_OP_X_GRANT
-               : name[0] == 'x' ? SC_OP_X_MERGE
-                                : SC_OP_COMPACT;
+        return guess_of_seven(name);
+    case 8:
+        return name[2] == 'i' ? SC_OP_X_IMPORT : name[2] == 'e' ? SC_OP_X_EXPORT : SC_OP_X_FINISH;
     case 9:
-        return name[0] == 's' ? SC_OP_SHARD_ADD : SC_OP_REBALANCE;
+        return name[0] == 's'   ? SC_OP_SHARD_ADD
+               : name[0] == 'x' ? SC_OP_X_RELEASE
+                                : SC_OP_REBALANCE;
     case 12:
         return SC_OP_SHARD_REMOVE;
     default:
@@ -162,6 +199,7 @@ enum option {
     OPTION_PAUSE,
     OPTION_CANCEL,
     OPTION_BYTES_PER_SECOND,
+    OPTION_WEIGHT,
     OPTION_NONE
 };
 
@@ -178,6 +216,7 @@ static const struct {
     [OPTION_PAUSE] = {"pause", "true or false"},
     [OPTION_CANCEL] = {"cancel", "true if it is given"},
     [OPTION_BYTES_PER_SECOND] = {"bytes_per_second", "a whole number, 0 for no limit"},
+    [OPTION_WEIGHT] = {"weight", "a whole number from 1 to 1000000"},
 };
 
 #define BIT(option) (1u << (option))
@@ -193,6 +232,8 @@ static unsigned options_of(enum sc_op op)
     case SC_OP_SCAN:
     case SC_OP_X_SCAN:
         return BIT(OPTION_PREFIX) | BIT(OPTION_LIMIT) | BIT(OPTION_VALUES);
+    case SC_OP_SHARD_ADD:
+        return BIT(OPTION_WEIGHT);
     default:
         return BIT(OPTION_PAUSE) | BIT(OPTION_CANCEL) | BIT(OPTION_BYTES_PER_SECOND);
     }
@@ -234,13 +275,14 @@ static bool read_ttl(struct sc_mp *mp, uint64_t *ttl_ms)
     return sc_mp_uint(mp, ttl_ms) && *ttl_ms >= 1 && *ttl_ms <= SC_TTL_MS_MAX;
 }
 
-static bool read_limit(struct sc_mp *mp, uint32_t *limit)
+/* A whole number from 1 to `most`. */
+static bool read_count(struct sc_mp *mp, uint32_t most, uint32_t *count)
 {
     uint64_t number;
-    if (!sc_mp_uint(mp, &number) || number < 1 || number > SC_SCAN_LIMIT_MAX) {
+    if (!sc_mp_uint(mp, &number) || number < 1 || number > most) {
         return false;
     }
-    *limit = (uint32_t)number;
+    *count = (uint32_t)number;
     return true;
 }
 
@@ -261,7 +303,7 @@ static bool read_option(struct sc_mp *mp, enum option option, struct sc_msg_requ
     case OPTION_PREFIX:
         return sc_mp_bytes(mp, &request->scan.prefix) && request->scan.prefix.size <= SC_KEY_MAX;
     case OPTION_LIMIT:
-        return read_limit(mp, &request->scan.limit);
+        return read_count(mp, SC_SCAN_LIMIT_MAX, &request->scan.limit);
     case OPTION_VALUES:
         return sc_mp_bool(mp, &request->scan.values);
     case OPTION_PAUSE:
@@ -272,6 +314,8 @@ static bool read_option(struct sc_mp *mp, enum option option, struct sc_msg_requ
     case OPTION_BYTES_PER_SECOND:
         request->has_rate = true;
         return sc_mp_uint(mp, &request->bytes_per_second);
+    case OPTION_WEIGHT:
+        return read_count(mp, SC_WEIGHT_MAX, &request->weight);
     case OPTION_NONE:
         break;
     }
@@ -433,6 +477,14 @@ static enum sc_status parse_url(struct sc_mp *mp, struct sc_msg_request *request
     return SC_OK;
 }
 
+static enum sc_status parse_shard_add(struct sc_mp *mp, uint32_t arguments,
+                                      struct sc_msg_request *request, char *why)
+{
+    request->weight = SC_WEIGHT_DEFAULT;
+    enum sc_status status = parse_url(mp, request, why);
+    return status == SC_OK && arguments > 1 ? parse_options(mp, request, why) : status;
+}
+
 static enum sc_status parse_shard_id(struct sc_mp *mp, struct sc_msg_request *request, char *why)
 {
     return sc_mp_uint(mp, &request->shard_id)
@@ -513,7 +565,7 @@ static enum sc_status parse_arguments(struct sc_mp *mp, uint32_t arguments,
     case SC_OP_X_SCAN:
         return parse_scan(mp, arguments, request, why);
     case SC_OP_SHARD_ADD:
-        return parse_url(mp, request, why);
+        return parse_shard_add(mp, arguments, request, why);
     case SC_OP_SHARD_REMOVE:
         return parse_shard_id(mp, request, why);
     case SC_OP_CONFIG:
@@ -527,6 +579,15 @@ static enum sc_status parse_arguments(struct sc_mp *mp, uint32_t arguments,
         return parse_cluster(mp, request, why);
     case SC_OP_X_GRANT:
         return parse_grant(mp, request, why);
+    case SC_OP_X_IMPORT:
+    case SC_OP_X_WRITE:
+    case SC_OP_X_FINISH:
+    case SC_OP_X_DROP:
+    case SC_OP_X_EXPORT:
+    case SC_OP_X_READ:
+    case SC_OP_X_SEAL:
+    case SC_OP_X_RELEASE:
+        return sc_msg_parse_move(mp, request, why);
     default:
         assert(arguments == 0);
         return SC_OK;

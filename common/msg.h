@@ -15,9 +15,11 @@
  *   x.join   [[request...]] -> [0, [reply...]]   a batch of unrelated single-key requests: one that
  *            does not fit into the reply, and all behind it, get [SC_MSG_AGAIN] and were not begun
  *   x.merge  [allow] -> [0, wanted, running]   whether the shard may merge now; what it would like
- *   x.scan   [cursor, {options}, last slot] -> as scan, but up to and including `last slot`
+ *   x.scan   [cursor, {options}, last slot] -> as scan, but up to and including `last slot`; moved
+ *            when one of these slots is not served
  *   x.by     [deadline, request] -> as the request: an envelope around any other request (see
  *            sc_msg_put_by)
+ *   x.import, x.export and what follows them move slots: common/msg_move.h
  */
 #ifndef SC_COMMON_MSG_H
 #define SC_COMMON_MSG_H
@@ -26,6 +28,7 @@
 #include "common/config.h"
 #include "common/limits.h"
 #include "common/mp.h"
+#include "common/msg_move.h"
 #include "common/status.h"
 
 /* Status inside an x.join reply only: not executed, send it again. Never leaves our processes. */
@@ -60,7 +63,7 @@ enum {
     X(MAP, "map", 0, 0, 0)                                                \
     X(SYNC, "sync", 0, 0, 0)                                              \
     X(COMPACT, "compact", 0, 0, 0)                                        \
-    X(SHARD_ADD, "shard.add", 1, 1, 0)                                    \
+    X(SHARD_ADD, "shard.add", 1, 2, 0)                                    \
     X(SHARD_REMOVE, "shard.remove", 1, 1, 0)                              \
     X(CONFIG, "config", 0, 1, 0)                                          \
     X(REBALANCE, "rebalance", 0, 1, 0)                                    \
@@ -69,7 +72,16 @@ enum {
     X(X_GRANT, "x.grant", 5, 5, SC_OP_INTERNAL)                           \
     X(X_JOIN, "x.join", 1, 1, SC_OP_MULTI | SC_OP_WRITE | SC_OP_INTERNAL) \
     X(X_MERGE, "x.merge", 1, 1, SC_OP_INTERNAL)                           \
-    X(X_SCAN, "x.scan", 3, 3, SC_OP_INTERNAL)
+    X(X_SCAN, "x.scan", 3, 3, SC_OP_INTERNAL)                             \
+    X(X_IMPORT, "x.import", 4, 4, SC_OP_INTERNAL)                         \
+    X(X_WRITE, "x.write", 5, 5, SC_OP_INTERNAL)                           \
+    X(X_FINISH, "x.finish", 5, 5, SC_OP_INTERNAL)                         \
+    X(X_DROP, "x.drop", 1, 1, SC_OP_INTERNAL)                             \
+    X(X_EXPORT, "x.export", 3, 3, SC_OP_INTERNAL)                         \
+    X(X_READ, "x.read", 3, 3, SC_OP_INTERNAL)                             \
+    X(X_SEAL, "x.seal", 3, 3, SC_OP_INTERNAL)                             \
+    X(X_RELEASE, "x.release", 1, 1, SC_OP_INTERNAL)                       \
+    X(X_SLOTS, "x.slots", 0, 0, SC_OP_INTERNAL)
 
 /* SC_OP_NONE, behind the last: no operation of ours, and how many there are. */
 enum sc_op {
@@ -123,6 +135,7 @@ struct sc_msg_request {
     struct sc_msg_scan scan; /* scan, x.scan */
 
     struct sc_slice url; /* shard.add */
+    uint32_t weight; /* shard.add; SC_WEIGHT_DEFAULT if left out */
     uint64_t shard_id; /* shard.remove, x.adopt, x.grant */
 
     struct sc_config config; /* config: what is to be changed */
@@ -134,6 +147,8 @@ struct sc_msg_request {
     struct sc_slice cluster; /* x.adopt, x.grant: 16 bytes */
     uint64_t term, epoch; /* x.grant */
     struct sc_mp ranges; /* x.grant: a cursor at [[first, last, shard id, address]...] */
+
+    struct sc_msg_move move; /* x.import, x.export and what follows them */
 };
 
 /* Parses a request body. On failure `request->op` is SC_OP_NONE when not even the operation was

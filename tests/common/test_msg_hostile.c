@@ -94,6 +94,7 @@ static void add_others(void)
     sc_msg_put_scan(add(), &scan, true);
     static const struct sc_slice others[] = {
         BYTES("\x92\xa9shard.add\xb0tcp://host:7701/"),
+        BYTES("\x93\xa9shard.add\xb0tcp://host:7701/\x81\xa6weight\xcc\xc8"),
         BYTES("\x92\xacshard.remove\xcd\x01\x00"),
         BYTES("\x92\xa9rebalance\x82\xa5pause\xc2\xb0"
               "bytes_per_second\xce\x00\x10\x00\x00"),
@@ -113,12 +114,26 @@ static void add_others(void)
     }
 }
 
+static void add_moves(void)
+{
+    static const struct sc_msg_range ranges[] = {{0, 255}, {300, 300}, {16000, 16383}};
+    sc_msg_put_import(add(), 7, ranges, 3, UINT64_C(1) << 30, 1000);
+    sc_msg_put_export(add(), 7, ranges, 3, SLICE("mark"));
+    sc_msg_put_read(add(), 7, UINT64_MAX, SLICE(""));
+    sc_msg_put_write(add(), 7, 1, SLICE("cursor"), SLICE("mark"), SLICE("a frame"));
+    sc_msg_put_seal(add(), 7, 1, 123456789);
+    sc_msg_put_finish(add(), 7, 1, 1000, UINT64_MAX, UINT64_C(1) << 50);
+    sc_msg_put_drop(add(), 7);
+    sc_msg_put_release(add(), 7);
+}
+
 static void setup(void)
 {
     sample_count = 0;
     add_single();
     add_multi();
     add_others();
+    add_moves();
 }
 
 static void teardown(void)
