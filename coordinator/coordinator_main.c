@@ -3,6 +3,7 @@
  * routes requests to the shards until it is told to stop.
  */
 #include "common/daemon.h"
+#include "common/failpoint.h"
 #include "common/flags.h"
 #include "common/limits.h"
 #include "common/log.h"
@@ -113,6 +114,7 @@ static enum sc_status run(const struct flags *flags, char *why)
         .merges_at_once = (uint32_t)flags->merges,
     };
     struct sc_coordinator *coordinator = NULL;
+    sc_failpoint_init();
     enum sc_status status = sc_coordinator_open(&options, &coordinator, why);
     if (status == SC_OK) {
         status = serve(flags, coordinator, why);

@@ -1,7 +1,7 @@
 #include "shard/bitcask_impl.h"
 
+#include "common/failpoint.h"
 #include "common/log.h"
-#include "shard/failpoint.h"
 #include "shard/hint.h"
 #include "shard/io.h"
 #include "shard/recover.h"

@@ -1,7 +1,7 @@
 #include "shard/files.h"
 
 #include "common/buf.h"
-#include "shard/failpoint.h"
+#include "common/failpoint.h"
 #include "shard/io.h"
 
 #include <dirent.h>

@@ -1,8 +1,8 @@
 #include "shard/merge.h"
 
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "shard/bitcask_impl.h"
-#include "shard/failpoint.h"
 #include "shard/hint.h"
 #include "shard/io.h"
 #include "shard/merge_choose.h"
