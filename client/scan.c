@@ -18,6 +18,8 @@ struct shardcask_scan {
     struct shardcask_value page; /* the reply that `items` reads */
     struct sc_mp items;
     uint32_t left; /* items not yet given out */
+    int status; /* of the page: not OK when it has keys whose values cannot be read */
+    struct sc_slice why; /* then; in the page */
 };
 
 int shardcask_scan_open(struct shardcask *handle, const struct shardcask_scan_options *options,
@@ -53,10 +55,9 @@ void shardcask_scan_close(struct shardcask_scan *scan)
     free(scan);
 }
 
-static bool read_item(const struct shardcask_scan *scan, struct sc_mp *items, struct sc_slice *key,
-                      struct sc_slice *value)
+static bool read_item(bool pairs, struct sc_mp *items, struct sc_slice *key, struct sc_slice *value)
 {
-    if (!scan->values) {
+    if (!pairs) {
         return sc_mp_bytes(items, key);
     }
     uint32_t two = 0;
@@ -66,30 +67,27 @@ static bool read_item(const struct shardcask_scan *scan, struct sc_mp *items, st
 
 /* Looks the whole page over before the scan moves on to it: so a page that makes no sense can be
  * asked for again. */
-static bool read_page(struct shardcask_scan *scan, struct sc_mp result)
+static bool read_page(struct shardcask_scan *scan, const struct sc_msg_reply *reply)
 {
-    struct sc_slice cursor = {0};
-    bool last = sc_mp_peek(&result) == SC_MP_NIL;
-    uint32_t count = 0;
-    if (last ? !sc_mp_nil(&result) : !sc_mp_bytes(&result, &cursor) || cursor.size == 0) {
+    struct sc_msg_page page;
+    if (!sc_msg_parse_page(reply, &page)) {
         return false;
     }
-    if (!sc_mp_array(&result, &count)) {
-        return false;
-    }
-    struct sc_mp items = result;
-    for (uint32_t i = 0; i < count; i++) {
+    struct sc_mp items = page.items;
+    for (uint32_t i = 0; i < page.count; i++) {
         struct sc_slice key;
         struct sc_slice value;
-        if (!read_item(scan, &items, &key, &value)) {
+        if (!read_item(scan->values && reply->status == SC_OK, &items, &key, &value)) {
             return false;
         }
     }
     scan->cursor.size = 0;
-    sc_buf_append_slice(&scan->cursor, cursor);
-    scan->last = last;
-    scan->items = result;
-    scan->left = count;
+    sc_buf_append_slice(&scan->cursor, page.next);
+    scan->last = page.next.size == 0;
+    scan->items = page.items;
+    scan->left = page.count;
+    scan->status = reply->status;
+    scan->why = reply->why;
     return true;
 }
 
@@ -103,18 +101,27 @@ static int next_page(struct shardcask_scan *scan)
     };
     struct sc_buf request = {0};
     sc_msg_put_scan(&request, &options, false);
-    struct sc_msg_reply reply;
+    struct sc_msg_reply reply = {.status = SC_OK};
     int status = sc_handle_ask(scan->handle, sc_buf_slice(&request), true, &scan->page, &reply);
     sc_buf_fini(&request);
-    if (status == SC_OK && !read_page(scan, reply.result)) {
-        status = sc_handle_senseless();
+    if (status == reply.status && read_page(scan, &reply)) {
+        return SC_OK; /* what cannot be read is told key by key */
     }
-    return status;
+    return status == SC_OK ? sc_handle_senseless() : status;
+}
+
+static int tell_unreadable(const struct shardcask_scan *scan)
+{
+    char why[SC_WHY_SIZE];
+    sc_why(why, "%.*s", (int)scan->why.size, (const char *)scan->why.data);
+    return sc_error_set(scan->status, why);
 }
 
 int shardcask_scan_next(struct shardcask_scan *scan, const void **key, size_t *key_size,
                         const void **value, size_t *value_size)
 {
+    *key = NULL;
+    *key_size = 0;
     while (scan->left == 0) {
         if (scan->last) {
             return sc_fail(sc_error_room(), SC_NOTFOUND, "the scan is at its end");
@@ -127,7 +134,8 @@ int shardcask_scan_next(struct shardcask_scan *scan, const void **key, size_t *k
     struct sc_slice key_read = {0};
     struct sc_slice value_read = {0};
     scan->left--;
-    bool read = read_item(scan, &scan->items, &key_read, &value_read);
+    bool read =
+        read_item(scan->values && scan->status == SC_OK, &scan->items, &key_read, &value_read);
     assert(read); /* read_page has looked */
     (void)read;
     *key = key_read.data;
@@ -136,5 +144,5 @@ int shardcask_scan_next(struct shardcask_scan *scan, const void **key, size_t *k
         *value = value_read.data;
         *value_size = value_read.size;
     }
-    return SC_OK;
+    return scan->status == SC_OK ? SC_OK : tell_unreadable(scan);
 }

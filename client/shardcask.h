@@ -263,7 +263,8 @@ SHARDCASK_API int shardcask_scan_open(struct shardcask *handle,
                                       const struct shardcask_scan_options *options,
                                       struct shardcask_scan **scan);
 /* OK: the next key, and value if asked for; the bytes are valid until the next call. NOTFOUND: the
- * end. Another status: an error; the call may be repeated. */
+ * end. CORRUPT or IO with a key: the value of this key cannot be read (it is NULL); the next call
+ * goes on behind it. Another status, or no key (NULL): an error; the call may be repeated. */
 SHARDCASK_API int shardcask_scan_next(struct shardcask_scan *scan, const void **key,
                                       size_t *key_size, const void **value, size_t *value_size);
 SHARDCASK_API void shardcask_scan_close(struct shardcask_scan *scan);

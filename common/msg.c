@@ -705,3 +705,21 @@ bool sc_msg_parse_reply(struct sc_slice body, struct sc_msg_reply *reply)
     *reply = (struct sc_msg_reply){(int)status, why, mp, results};
     return true;
 }
+
+bool sc_msg_parse_page(const struct sc_msg_reply *reply, struct sc_msg_page *page)
+{
+    struct sc_mp mp = reply->result;
+    *page = (struct sc_msg_page){0};
+    if (reply->results != 2) {
+        return false;
+    }
+    bool last = sc_mp_peek(&mp) == SC_MP_NIL;
+    if (last ? !sc_mp_nil(&mp) : !sc_mp_bytes(&mp, &page->next) || page->next.size == 0) {
+        return false;
+    }
+    if (!sc_mp_array(&mp, &page->count)) {
+        return false;
+    }
+    page->items = mp;
+    return true;
+}

@@ -202,6 +202,11 @@ void sc_msg_reply_int(struct sc_buf *out, int64_t value); /* [0, value] */
 void sc_msg_reply_bool(struct sc_buf *out, bool value); /* [0, value] */
 void sc_msg_reply_raw(struct sc_buf *out, struct sc_slice value); /* [0, encoded value] */
 void sc_msg_reply_moved(struct sc_buf *out, const char *why, uint64_t epoch, struct sc_slice url);
+/* A page of a scan but for the array of its keys, which the caller appends: [0, next cursor], or
+ * [status, why, next cursor] when it has the keys whose values cannot be read. An empty cursor
+ * becomes nil. */
+void sc_msg_reply_page(struct sc_buf *out, enum sc_status status, struct sc_slice why,
+                       struct sc_slice next);
 
 /* ---- Reading replies ---- */
 
@@ -215,5 +220,16 @@ struct sc_msg_reply {
 
 /* False when `body` is not a reply at all. */
 bool sc_msg_parse_reply(struct sc_slice body, struct sc_msg_reply *reply);
+
+/* The page of a scan in a reply; see sc_msg_reply_page. */
+struct sc_msg_page {
+    struct sc_slice next; /* empty: it is the last one */
+    uint32_t count; /* of the keys, or pairs, ... */
+    struct sc_mp items; /* ... at the first of which this is a cursor */
+};
+
+/* Takes a page out of a reply; false when there is none in it, as in that of an error which keeps
+ * the scan from going on. The items are not looked at. */
+bool sc_msg_parse_page(const struct sc_msg_reply *reply, struct sc_msg_page *page);
 
 #endif

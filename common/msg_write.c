@@ -192,3 +192,18 @@ void sc_msg_reply_moved(struct sc_buf *out, const char *why, uint64_t epoch, str
     sc_mp_put_uint(out, epoch);
     sc_mp_put_str(out, url);
 }
+
+void sc_msg_reply_page(struct sc_buf *out, enum sc_status status, struct sc_slice why,
+                       struct sc_slice next)
+{
+    sc_mp_put_array(out, status == SC_OK ? 3 : 4);
+    sc_mp_put_uint(out, status);
+    if (status != SC_OK) {
+        sc_mp_put_str(out, why);
+    }
+    if (next.size > 0) {
+        sc_mp_put_bin(out, next);
+    } else {
+        sc_mp_put_nil(out);
+    }
+}

@@ -43,21 +43,30 @@ static void answer_error(struct sc_scan *scan, enum sc_status status, const char
     scan_free(scan);
 }
 
-/* Answers with what was found; an empty cursor is the end of the scan. */
-static void answer_page(struct sc_scan *scan)
+/* Answers with what was found; an empty cursor is the end of the scan. With another status than ok
+ * it is the keys whose values cannot be read. */
+static void answer_page(struct sc_scan *scan, enum sc_status status, struct sc_slice why)
 {
     struct sc_buf *out = sc_sp_reply_begin(&scan->origin);
-    sc_mp_put_array(out, 3);
-    sc_mp_put_uint(out, SC_OK);
-    if (scan->cursor.size > 0) {
-        sc_mp_put_bin(out, sc_buf_slice(&scan->cursor));
-    } else {
-        sc_mp_put_nil(out);
-    }
+    sc_msg_reply_page(out, status, why, sc_buf_slice(&scan->cursor));
     sc_mp_put_array(out, scan->found);
     sc_buf_append_slice(out, sc_buf_slice(&scan->items));
     sc_sp_reply_end(&scan->origin);
     scan_free(scan);
+}
+
+/* A shard's reply has no page. */
+static void answer_refused(struct sc_scan *scan, const struct sc_msg_reply *reply)
+{
+    char why[SC_WHY_SIZE];
+    size_t length = reply->why.size < 255 ? reply->why.size : 255;
+    if (reply->status == SC_OK) {
+        answer_error(scan, SC_INTERNAL, "a shard sent a reply that makes no sense");
+        return;
+    }
+    sc_why(why, "%.*s", (int)length, length > 0 ? (const char *)reply->why.data : "");
+    answer_error(scan, reply->status == SC_MOVED ? SC_UNAVAILABLE : (enum sc_status)reply->status,
+                 why);
 }
 
 static void cursor_at_slot(struct sc_buf *cursor, uint32_t slot)
@@ -89,23 +98,18 @@ static bool page_full(const struct sc_scan *scan)
     return scan->found >= scan->limit || scan->items.size >= PAGE_BYTES || scan->steps >= STEPS_MAX;
 }
 
-/* Takes the page of one shard: [0, next cursor or nil, [item...]]. */
-static bool take_page(struct sc_scan *scan, struct sc_mp *mp)
+/* Takes the page of one shard. */
+static bool take_page(struct sc_scan *scan, const struct sc_msg_page *page)
 {
-    struct sc_slice next = {0};
-    uint32_t count = 0;
-    bool end = sc_mp_peek(mp) == SC_MP_NIL;
-    if (!(end ? sc_mp_nil(mp) : sc_mp_bytes(mp, &next)) || !sc_mp_array(mp, &count)) {
+    bool end = page->next.size == 0;
+    if (!end && page->next.size < CURSOR_HASH_SIZE) {
         return false;
     }
-    if (!end && next.size < CURSOR_HASH_SIZE) {
-        return false;
-    }
-    sc_buf_append(&scan->items, mp->at, (size_t)(mp->end - mp->at));
-    scan->found += count;
+    sc_buf_append(&scan->items, page->items.at, (size_t)(page->items.end - page->items.at));
+    scan->found += page->count;
     if (!end) {
         scan->cursor.size = 0;
-        sc_buf_append_slice(&scan->cursor, next);
+        sc_buf_append_slice(&scan->cursor, page->next);
     } else if (scan->ask.last_slot + 1 < SC_SLOT_COUNT) {
         cursor_at_slot(&scan->cursor, scan->ask.last_slot + 1);
     } else {
@@ -119,22 +123,20 @@ static void on_page(struct sc_backend_call *call, enum sc_status status, struct 
 {
     struct sc_scan *scan = (struct sc_scan *)call;
     struct sc_msg_reply reply;
-    char why[SC_WHY_SIZE];
+    struct sc_msg_page page;
     if (status != SC_OK) {
         answer_error(scan, SC_UNAVAILABLE, "a shard gave no answer to the scan: ask again");
     } else if (!sc_msg_parse_reply(body, &reply)) {
         answer_error(scan, SC_INTERNAL, "a shard sent a reply that makes no sense");
     } else if (reply.status != SC_OK && scan->found > 0) {
-        answer_page(scan); /* the next page will meet the trouble again */
-    } else if (reply.status != SC_OK) {
-        size_t length = reply.why.size < 255 ? reply.why.size : 255;
-        sc_why(why, "%.*s", (int)length, length > 0 ? (const char *)reply.why.data : "");
-        answer_error(scan, reply.status == SC_MOVED ? SC_UNAVAILABLE : (enum sc_status)reply.status,
-                     why);
-    } else if (!take_page(scan, &reply.result)) {
+        /* The next page will meet the trouble again. */
+        answer_page(scan, SC_OK, sc_slice(NULL, 0));
+    } else if (!sc_msg_parse_page(&reply, &page)) {
+        answer_refused(scan, &reply);
+    } else if (!take_page(scan, &page)) {
         answer_error(scan, SC_INTERNAL, "a shard sent a reply that makes no sense");
-    } else if (page_full(scan)) {
-        answer_page(scan);
+    } else if (reply.status != SC_OK || page_full(scan)) {
+        answer_page(scan, (enum sc_status)reply.status, reply.why);
     } else {
         next_step(scan);
     }
@@ -146,7 +148,7 @@ static void next_step(struct sc_scan *scan)
     struct sc_backend *backend = scan->fleet->of_slot[slot];
     if (!sc_backend_up(backend)) {
         if (scan->found > 0) {
-            answer_page(scan);
+            answer_page(scan, SC_OK, sc_slice(NULL, 0));
         } else {
             answer_error(scan, SC_UNAVAILABLE, sc_backend_why(backend));
         }

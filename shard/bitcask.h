@@ -185,12 +185,13 @@ struct sc_bitcask_scan {
     size_t bytes_max; /* a page ends when it has grown beyond this */
     uint64_t visits_max; /* ... or so many keys were looked at */
 };
-/* Called for each key of the page; value is empty unless asked for. Slices are valid during the
- * call. status: SC_OK, or SC_CORRUPT / SC_IO for a value that cannot be read. */
+/* Called for each key of the page; value.data is NULL unless it was asked for and could be read.
+ * Slices are valid during the call. */
 typedef void sc_bitcask_scan_fn(void *arg, struct sc_slice key, struct sc_slice value);
 /* Stores into `next` the cursor of the next page; empty when the end was reached. SC_BADREQUEST:
- * the cursor is none of ours. A value that cannot be read ends the page with its status, after what
- * came before it if that is anything: the call then succeeds and the next one fails. */
+ * the cursor is none of ours. A page ends in front of a value that cannot be read. Such values have
+ * pages of their own: SC_CORRUPT or SC_IO, `why` is that of the first of them, and the page has the
+ * keys that cannot be read, up to the next that can; the scan may go on from `next`. */
 enum sc_status sc_bitcask_scan(struct sc_bitcask *store, const struct sc_bitcask_scan *scan,
                                sc_bitcask_scan_fn *visit, void *arg, struct sc_buf *next,
                                sc_bitcask_position *position, char *why);

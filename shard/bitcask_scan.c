@@ -15,14 +15,14 @@ struct page {
     sc_bitcask_scan_fn *visit;
     void *arg;
     uint64_t now_ms;
-    uint32_t keys; /* given to the caller */
+    uint32_t keys; /* given to the caller, readable or not */
     uint64_t visits; /* looked at */
     size_t bytes;
     uint64_t last_hash; /* of the last one looked at */
     struct sc_buf last_key;
     struct sc_buf *next; /* filled when the page is over before the end */
     struct sc_buf value;
-    enum sc_status status;
+    enum sc_status status; /* of every value in the page */
     char *why;
 };
 
@@ -86,6 +86,26 @@ static bool is_full(const struct page *page)
             page->visits >= page->scan->visits_max);
 }
 
+/* Reads the value of an entry that is to go into the page. False: it does not belong there, since
+ * either this one or those before it cannot be read. */
+static bool read_value(struct page *page, const struct sc_keydir_entry *entry,
+                       struct sc_slice *value)
+{
+    char why[SC_WHY_SIZE];
+    page->value.size = 0;
+    enum sc_status status = sc_bitcask_read_value(page->store, entry, &page->value, why);
+    if (page->keys > 0 && status != page->status) {
+        return false;
+    }
+    if (status == SC_OK) {
+        *value = sc_buf_slice(&page->value);
+    } else if (page->keys == 0) {
+        memcpy(page->why, why, sizeof why);
+    }
+    page->status = status;
+    return true;
+}
+
 static bool visit_entry(void *arg, const struct sc_keydir_entry *entry)
 {
     struct page *page = arg;
@@ -96,16 +116,13 @@ static bool visit_entry(void *arg, const struct sc_keydir_entry *entry)
     bool wanted = has_prefix(entry->key, scan->prefix) &&
                   (entry->expires_ms == 0 || entry->expires_ms > page->now_ms);
     if (wanted) {
-        page->value.size = 0;
-        if (scan->values) {
-            page->status = sc_bitcask_read_value(page->store, entry, &page->value, page->why);
-            if (page->status != SC_OK) {
-                return stop_before(page, entry);
-            }
+        struct sc_slice value = {NULL, 0};
+        if (scan->values && !read_value(page, entry, &value)) {
+            return stop_before(page, entry);
         }
-        page->visit(page->arg, entry->key, sc_buf_slice(&page->value));
+        page->visit(page->arg, entry->key, value);
         page->keys++;
-        page->bytes += entry->key.size + page->value.size;
+        page->bytes += entry->key.size + value.size;
     }
     page->visits++;
     page->last_hash = entry->hash;
@@ -167,5 +184,5 @@ enum sc_status sc_bitcask_scan(struct sc_bitcask *store, const struct sc_bitcask
     sc_buf_fini(&cursor);
     sc_buf_fini(&page.last_key);
     sc_buf_fini(&page.value);
-    return page.status != SC_OK && page.keys == 0 ? page.status : SC_OK;
+    return page.status;
 }

@@ -202,7 +202,7 @@ struct page {
 static void put_scanned(void *arg, struct sc_slice key, struct sc_slice value)
 {
     struct page *page = arg;
-    if (page->values) {
+    if (page->values && value.data != NULL) {
         sc_mp_put_array(page->reply, 2);
         sc_mp_put_bin(page->reply, key);
         sc_buf_append_slice(page->reply, value);
@@ -230,21 +230,15 @@ static sc_bitcask_position execute_scan(struct sc_service *service,
     struct sc_buf next = {0};
     struct page page = {.reply = &items, .values = scan.values};
     sc_bitcask_position position = 0;
-    char why[SC_WHY_SIZE];
+    char why[SC_WHY_SIZE] = "";
     size_t count_at = sc_mp_open_array(&items);
     enum sc_status status =
         sc_bitcask_scan(service->store, &scan, put_scanned, &page, &next, &position, why);
-    if (status != SC_OK) {
+    if (status != SC_OK && page.keys == 0) {
         sc_msg_reply_status(reply, status, why);
     } else {
         sc_mp_close_array(&items, count_at, page.keys);
-        sc_mp_put_array(reply, 3);
-        sc_mp_put_uint(reply, SC_OK);
-        if (next.size > 0) {
-            sc_mp_put_bin(reply, sc_buf_slice(&next));
-        } else {
-            sc_mp_put_nil(reply);
-        }
+        sc_msg_reply_page(reply, status, sc_slice_str(why), sc_buf_slice(&next));
         sc_buf_append_slice(reply, sc_buf_slice(&items));
     }
     sc_buf_fini(&items);

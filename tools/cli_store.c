@@ -1,4 +1,5 @@
 /* The commands that concern the store as a whole. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "client/json.h"
@@ -118,6 +119,21 @@ static bool print_entry(struct sc_cli *cli, struct sc_buf *line, struct sc_slice
     return good;
 }
 
+/* Prints a key whose value cannot be read. */
+static void print_unreadable(struct sc_cli *cli, struct sc_buf *line, struct sc_slice key,
+                             const struct sc_cli_pages *pages)
+{
+    char status[32];
+    line->size = 0;
+    sc_buf_append(line, "{\"key\":", 7);
+    sc_json_write_key(key, line);
+    int size = snprintf(status, sizeof status, ",\"status\":%d,\"error\":", pages->status);
+    sc_buf_append(line, status, (size_t)size);
+    sc_json_write_key(sc_slice_str(pages->why), line);
+    sc_buf_append(line, "}", 1);
+    sc_cli_output_line(cli, line);
+}
+
 /* Prints the present page, at most *left entries of it, and counts them off. */
 static int print_page(struct sc_cli *cli, struct sc_cli_pages *pages, uint64_t *left)
 {
@@ -126,8 +142,11 @@ static int print_page(struct sc_cli *cli, struct sc_cli_pages *pages, uint64_t *
     while (code == SC_CLI_DONE && pages->count > 0 && *left > 0) {
         struct sc_slice key = {NULL, 0};
         struct sc_slice value = {NULL, 0};
-        if (!sc_cli_pages_entry(pages, &key, &value) ||
-            !print_entry(cli, &line, key, pages->values ? &value : NULL)) {
+        if (!sc_cli_pages_entry(pages, &key, &value)) {
+            code = sc_cli_garbled(cli, "scan");
+        } else if (pages->status != SC_OK) {
+            print_unreadable(cli, &line, key, pages);
+        } else if (!print_entry(cli, &line, key, pages->values ? &value : NULL)) {
             code = sc_cli_garbled(cli, "scan");
         }
         (*left)--;
@@ -156,6 +175,11 @@ static int scan(struct sc_cli *cli, struct sc_cli_pages *pages, uint64_t left)
             return code;
         }
     }
+    if (code == SC_CLI_DONE && pages->unreadable > 0) {
+        return sc_cli_complain(cli, SC_CLI_ERROR,
+                               "scan: the values of %" PRIu64 " keys cannot be read%s",
+                               pages->unreadable, sc_cli_advice(SC_CORRUPT));
+    }
     return code;
 }
 
@@ -166,7 +190,7 @@ int sc_cli_store_scan(struct sc_cli *cli, const struct sc_cli_args *args)
     const char *limit_word = sc_cli_args_option(args, "limit");
     uint64_t left = UINT64_MAX;
     struct sc_buf prefix = {0};
-    struct sc_cli_pages pages = {.values = sc_cli_args_flag(args, "values")};
+    struct sc_cli_pages pages = {.values = sc_cli_args_flag(args, "values"), .go_on = true};
     int code = SC_CLI_USAGE;
     pages.limit = pages.values ? SC_SCAN_LIMIT_DEFAULT : SC_SCAN_LIMIT_MAX;
     if (cli->raw && pages.values) {

@@ -155,6 +155,50 @@ START_TEST(a_restart_in_the_middle_of_a_scan_does_not_show)
 }
 END_TEST
 
+/* Canned pages: two keys whose values cannot be read, then the end. */
+START_TEST(values_that_cannot_be_read_are_told_key_by_key)
+{
+    static const uint8_t bad[] = "\x94\x0b\xa6"
+                                 "damage"
+                                 "\xc4\x08"
+                                 "12345678"
+                                 "\x92\xc4\x01"
+                                 "a"
+                                 "\xc4\x01"
+                                 "b";
+    static const uint8_t rest[] = "\x93\x00\xc0\x91\x92\xc4\x01"
+                                  "c"
+                                  "\x07";
+    struct shardcask_scan *scan;
+    struct shardcask_scan_options options = {.values = true};
+    const void *key;
+    const void *value;
+    size_t key_size;
+    size_t value_size;
+    ck_assert_int_eq(shardcask_scan_open(db, &options, &scan), SHARDCASK_OK);
+    fake_lock(&fake);
+    fake.canned = sc_slice(bad, sizeof bad - 1);
+    fake_unlock(&fake);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(shardcask_scan_next(scan, &key, &key_size, &value, &value_size),
+                         SHARDCASK_CORRUPT);
+        ck_assert_str_eq(shardcask_error(), "damage");
+        ck_assert_uint_eq(key_size, 1);
+        ck_assert_mem_eq(key, i == 0 ? "a" : "b", 1);
+        ck_assert_ptr_null(value);
+    }
+    fake_lock(&fake);
+    fake.canned = sc_slice(rest, sizeof rest - 1);
+    fake_unlock(&fake);
+    ck_assert_int_eq(shardcask_scan_next(scan, &key, &key_size, &value, &value_size), SHARDCASK_OK);
+    ck_assert_mem_eq(key, "c", 1);
+    ck_assert_uint_eq(value_size, 1);
+    ck_assert_int_eq(shardcask_scan_next(scan, &key, &key_size, &value, &value_size),
+                     SHARDCASK_NOTFOUND);
+    shardcask_scan_close(scan);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("scan");
@@ -164,6 +208,7 @@ int main(void)
     tcase_add_test(tcase, prefix_and_values_are_asked_for);
     tcase_add_test(tcase, senseless_options_are_refused);
     tcase_add_test(tcase, an_error_is_returned_and_the_scan_goes_on_after_it);
+    tcase_add_test(tcase, values_that_cannot_be_read_are_told_key_by_key);
     tcase_add_test(tcase, a_restart_in_the_middle_of_a_scan_does_not_show);
     suite_add_tcase(suite, tcase);
     return sc_check_main(suite);

@@ -565,6 +565,86 @@ START_TEST(copy_of_a_data_file_inside_a_value_is_not_read_as_records)
 }
 END_TEST
 
+/* ---- Scans ---- */
+
+struct seen {
+    bool readable[KEYS];
+    bool unreadable[KEYS];
+    size_t readable_here, unreadable_here; /* in the page */
+};
+
+static void see_scanned(void *arg, struct sc_slice key, struct sc_slice value)
+{
+    struct seen *seen = arg;
+    int i = 0;
+    while (i < KEYS && !sc_slice_equal(key, sc_slice_str(model[i].key))) {
+        i++;
+    }
+    ck_assert_int_lt(i, KEYS);
+    ck_assert(!seen->readable[i] && !seen->unreadable[i]);
+    if (value.data == NULL) {
+        seen->unreadable[i] = true;
+        seen->unreadable_here++;
+    } else {
+        ck_assert(sc_slice_equal(value, sc_slice_str(model[i].values[0])));
+        seen->readable[i] = true;
+        seen->readable_here++;
+    }
+}
+
+/* Scans with values to the end: every key comes once, readable or not, and never both in a page. */
+static void scan_damaged(uint32_t limit, struct seen *seen)
+{
+    struct sc_buf cursor = {0};
+    *seen = (struct seen){0};
+    do {
+        const struct sc_bitcask_scan scan = {
+            .cursor = sc_buf_slice(&cursor),
+            .last_slot = SC_SLOT_COUNT - 1,
+            .limit = limit,
+            .values = true,
+            .bytes_max = SIZE_MAX,
+            .visits_max = UINT64_MAX,
+        };
+        seen->readable_here = 0;
+        seen->unreadable_here = 0;
+        enum sc_status status =
+            sc_bitcask_scan(f.store, &scan, see_scanned, seen, &cursor, &f.position, f.why);
+        ck_assert_int_eq(status, seen->unreadable_here > 0 ? SC_CORRUPT : SC_OK);
+        ck_assert(seen->readable_here == 0 || seen->unreadable_here == 0);
+        ck_assert_uint_le(seen->readable_here + seen->unreadable_here, limit);
+        ck_assert(status == SC_OK || strstr(f.why, "damaged") != NULL);
+    } while (cursor.size > 0);
+}
+
+START_TEST(scan_with_values_tells_of_every_value_it_cannot_read)
+{
+    char path[512];
+    struct seen seen;
+    for (int i = 0; i < KEYS; i++) {
+        model[i] = (struct expected){.count = 1};
+        (void)snprintf(model[i].key, sizeof model[i].key, "key-%02d", i);
+        put_noted(i, "of eight");
+    }
+    data_path(f.dir, 0, path);
+    for (unsigned damaged = 0; damaged < 1u << KEYS; damaged += 37) {
+        for (int i = 0; i < KEYS; i++) {
+            if ((damaged >> i & 1) != 0) {
+                file_flip(path, 64 + 48 * (uint64_t)i + 40, 0x40);
+            }
+        }
+        scan_damaged(1 + damaged % (KEYS + 2), &seen);
+        for (int i = 0; i < KEYS; i++) {
+            bool bad = (damaged >> i & 1) != 0;
+            ck_assert(seen.readable[i] == !bad && seen.unreadable[i] == bad);
+            if (bad) {
+                file_flip(path, 64 + 48 * (uint64_t)i + 40, 0x40);
+            }
+        }
+    }
+}
+END_TEST
+
 static Suite *suite(void)
 {
     const TTest *const tests[] = {
@@ -586,6 +666,7 @@ static Suite *suite(void)
         zeros_at_the_end_are_cut,
         file_that_somebody_made_huge_is_read_to_its_records_end,
         copy_of_a_data_file_inside_a_value_is_not_read_as_records,
+        scan_with_values_tells_of_every_value_it_cannot_read,
     };
     Suite *s = suite_create("damage");
     TCase *tcase = tcase_create("damage");
