@@ -159,6 +159,7 @@ enum sc_status sc_bitcask_open(const char *dir, const struct sc_bitcask_options 
     opened->event_arg = event_arg;
     opened->keydir = sc_keydir_alloc();
     opened->segments = sc_calloc(SC_LOCATION_FILES_MAX, sizeof(struct sc_segment *));
+    sc_warmth_init(&opened->warmth, opened->segments);
     opened->deleted = sc_calloc(SC_SLOT_COUNT, sizeof *opened->deleted);
     enum sc_status status = sc_files_open(&opened->files, dir, options->read_only, why);
     if (status == SC_OK) {

@@ -5,7 +5,8 @@
  *
  *   put: record -> write buffer -> [commit: one write, one fdatasync] -> data file
  *                       keydir -> (file, offset, size)
- *   get: keydir -> one pread, or the write buffer while the record is still there
+ *   get: keydir -> the write buffer while the record is still there, the page cache through a
+ *        mapping of the file, or one pread
  *
  * Formats on disk: docs/FORMAT.md. The directory holds LOCK (flock), MANIFEST (identity, slots,
  * live files), NNNNNNNNNN.data, NNNNNNNNNN.hint and DURABLE (how far the newest file is known
@@ -202,6 +203,10 @@ void sc_bitcask_cursor_at_slot(uint32_t slot, struct sc_buf *cursor);
 /* Removes expired keys from the keydir, looking at up to `slots` slots, at fewer when there are
  * thousands of such keys; for a timer. Returns how many. */
 uint64_t sc_bitcask_sweep(struct sc_bitcask *store, uint32_t slots);
+
+/* Looks which of the data that is read through mappings has left the page cache (shard/warmth.h);
+ * for a timer, at least every tenth of a second. */
+void sc_bitcask_look(struct sc_bitcask *store);
 
 /* ---- Group commit ---- */
 

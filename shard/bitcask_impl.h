@@ -18,6 +18,7 @@
 #include "shard/horizon.h"
 #include "shard/keydir.h"
 #include "shard/manifest.h"
+#include "shard/warmth.h"
 #include "shard/writer.h"
 
 struct sc_bitcask {
@@ -38,6 +39,9 @@ struct sc_bitcask {
     struct sc_buf scratch; /* for one record being read */
     uint32_t sweep_slot; /* the next to be swept */
     struct sc_horizon horizon;
+    struct sc_warmth warmth;
+    uint64_t gets_looked; /* gets when its warmth was looked after last */
+    uint32_t looks_saved; /* since then */
 
     uint64_t puts, gets, dels, hits, misses;
     uint64_t damaged_records;

@@ -11,6 +11,7 @@
 
 #define READ_WHOLE_MAX ((size_t)32 << 10) /* larger records are read without moving the value */
 #define SWEEP_KEYS_MAX 4096u /* at a time; a slot that was begun is finished */
+#define LOOKS_SAVED_MAX 20u
 #define DAMAGE_LOGGED_MAX 100 /* so that a client which asks again and again fills no disk */
 
 void sc_bitcask_find(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
@@ -79,20 +80,43 @@ static bool is_record(const uint8_t *bytes, const struct sc_segment *segment,
            record->kind == SC_RECORD_PUT && sc_slice_equal(record->key, entry->key);
 }
 
+/* ---- From memory, if it is there ---- */
+
+/* How large the file may become: what of it is worth mapping. */
+static uint64_t size_max(const struct sc_bitcask *store, const struct sc_segment *segment)
+{
+    uint64_t max = store->writer.file_size_max;
+    return segment->sealed || segment->size > max ? segment->size : max;
+}
+
+static void note_read(struct sc_bitcask *store, struct sc_segment *segment, uint64_t offset,
+                      size_t size)
+{
+    sc_warmth_note(&store->warmth, store->segment_count, segment, size_max(store, segment), offset,
+                   size);
+}
+
 enum sc_status sc_bitcask_read_meta(struct sc_bitcask *store, const struct sc_keydir_entry *entry,
                                     uint64_t *version, uint64_t *value_size, char *why)
 {
     const struct sc_location at = entry->location;
-    const struct sc_segment *segment = sc_bitcask_segment(store, at);
+    struct sc_segment *segment = sc_bitcask_segment(store, at);
     const uint8_t *bytes = NULL;
     enum sc_status status = in_memory(store, segment, at, &bytes, why);
     if (status != SC_OK) {
         return status;
     }
+    struct sc_record record;
     if (bytes == NULL) {
         size_t size = SC_RECORD_HEADER_SIZE + entry->key.size;
         sc_buf_reset(&store->scratch, READ_WHOLE_MAX);
         uint8_t *to = sc_buf_reserve(&store->scratch, size);
+        if (sc_warmth_read(&store->warmth, segment, at.offset, to, size) &&
+            is_record(to, segment, entry, &record)) {
+            *version = record.version;
+            *value_size = record.value.size;
+            return SC_OK;
+        }
         ssize_t got = sc_io_read(segment->fd, to, size, at.offset);
         if (got < 0) {
             return unreadable(store, segment, why);
@@ -100,9 +124,9 @@ enum sc_status sc_bitcask_read_meta(struct sc_bitcask *store, const struct sc_ke
         if ((size_t)got < size) {
             return corrupt(store, segment, at, why);
         }
+        note_read(store, segment, at.offset, size);
         bytes = to;
     }
-    struct sc_record record;
     if (!is_record(bytes, segment, entry, &record)) {
         return corrupt(store, segment, at, why);
     }
@@ -130,50 +154,94 @@ static enum sc_status read_failed(struct sc_bitcask *store, const struct sc_segm
     return errno == 0 ? corrupt(store, segment, at, why) : unreadable(store, segment, why);
 }
 
+/* Whether these bytes are the record that the keydir means, its value at `value`. */
+static bool is_whole(const uint8_t *head, const uint8_t *value, const struct sc_segment *segment,
+                     const struct sc_keydir_entry *entry, struct sc_record *record)
+{
+    if (!is_record(head, segment, entry, record)) {
+        return false;
+    }
+    record->value.data = value;
+    return sc_record_value_ok(head, record->value);
+}
+
+/* A record that is moved to its place after it was read as a whole. */
+static enum sc_status read_small(struct sc_bitcask *store, struct sc_segment *segment,
+                                 const struct sc_keydir_entry *entry, struct sc_buf *value,
+                                 char *why)
+{
+    const struct sc_location at = entry->location;
+    uint8_t *to = sc_buf_reserve(value, at.size);
+    const uint8_t *inside = to + SC_RECORD_HEADER_SIZE + entry->key.size;
+    struct sc_record record;
+    if (!sc_warmth_read(&store->warmth, segment, at.offset, to, at.size) ||
+        !is_whole(to, inside, segment, entry, &record)) {
+        if (!read_exactly(segment, at.offset, to, at.size, NULL, 0)) {
+            return read_failed(store, segment, at, why);
+        }
+        if (!is_whole(to, inside, segment, entry, &record)) {
+            return corrupt(store, segment, at, why);
+        }
+        note_read(store, segment, at.offset, at.size);
+    }
+    memmove(to, record.value.data, record.value.size);
+    value->size += record.value.size;
+    return SC_OK;
+}
+
+static enum sc_status read_large(struct sc_bitcask *store, const struct sc_segment *segment,
+                                 const struct sc_keydir_entry *entry, struct sc_buf *value,
+                                 char *why)
+{
+    const struct sc_location at = entry->location;
+    const size_t head_size = SC_RECORD_HEADER_SIZE + entry->key.size;
+    sc_buf_reset(&store->scratch, READ_WHOLE_MAX);
+    uint8_t *head = sc_buf_reserve(&store->scratch, head_size);
+    uint8_t *to = sc_buf_reserve(value, at.size);
+    struct sc_record record;
+    if (!read_exactly(segment, at.offset, head, head_size, to, at.size - head_size)) {
+        return read_failed(store, segment, at, why);
+    }
+    if (!is_whole(head, to, segment, entry, &record)) {
+        return corrupt(store, segment, at, why);
+    }
+    value->size += record.value.size;
+    return SC_OK;
+}
+
 enum sc_status sc_bitcask_read_value(struct sc_bitcask *store, const struct sc_keydir_entry *entry,
                                      struct sc_buf *value, char *why)
 {
     const struct sc_location at = entry->location;
-    const struct sc_segment *segment = sc_bitcask_segment(store, at);
-    const size_t head_size = SC_RECORD_HEADER_SIZE + entry->key.size;
-    struct sc_record record;
+    struct sc_segment *segment = sc_bitcask_segment(store, at);
     const uint8_t *bytes = NULL;
     enum sc_status status = in_memory(store, segment, at, &bytes, why);
     if (status != SC_OK) {
         return status;
     }
     if (bytes != NULL) {
+        struct sc_record record;
         bool whole = is_record(bytes, segment, entry, &record);
         assert(whole);
         sc_buf_append_slice(value, record.value);
         return SC_OK;
     }
-    if (at.size < head_size) {
+    if (at.size < SC_RECORD_HEADER_SIZE + entry->key.size) {
         return corrupt(store, segment, at, why);
     }
-    uint8_t *to = sc_buf_reserve(value, at.size);
-    uint8_t *head = to;
-    bool small = at.size <= READ_WHOLE_MAX;
-    if (!small) {
-        sc_buf_reset(&store->scratch, READ_WHOLE_MAX);
-        head = sc_buf_reserve(&store->scratch, head_size);
+    return at.size <= READ_WHOLE_MAX ? read_small(store, segment, entry, value, why)
+                                     : read_large(store, segment, entry, value, why);
+}
+
+void sc_bitcask_look(struct sc_bitcask *store)
+{
+    /* What nobody reads need not be looked at so often. */
+    if (store->gets == store->gets_looked && ++store->looks_saved < LOOKS_SAVED_MAX) {
+        return;
     }
-    if (!(small ? read_exactly(segment, at.offset, to, at.size, NULL, 0)
-                : read_exactly(segment, at.offset, head, head_size, to, at.size - head_size))) {
-        return read_failed(store, segment, at, why);
-    }
-    if (!is_record(head, segment, entry, &record)) {
-        return corrupt(store, segment, at, why);
-    }
-    record.value.data = small ? to + head_size : to;
-    if (!sc_record_value_ok(head, record.value)) {
-        return corrupt(store, segment, at, why);
-    }
-    if (small) {
-        memmove(to, record.value.data, record.value.size);
-    }
-    value->size += record.value.size;
-    return SC_OK;
+    store->gets_looked = store->gets;
+    store->looks_saved = 0;
+    sc_warmth_look(&store->warmth, store->segment_count);
 }
 
 /* ---- Operations ---- */

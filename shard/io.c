@@ -29,9 +29,14 @@ uint64_t sc_io_fault(unsigned calls, uint64_t countdown, int error, bool once)
     return counted;
 }
 
+bool sc_io_may_fail(unsigned calls)
+{
+    return (atomic_load_explicit(&fault.armed, memory_order_acquire) & calls) != 0;
+}
+
 static bool fails(unsigned call)
 {
-    if ((atomic_load_explicit(&fault.armed, memory_order_acquire) & call) == 0) {
+    if (!sc_io_may_fail(call)) {
         return false;
     }
     unsigned long long count = atomic_fetch_add(&fault.counted, 1) + 1;

@@ -60,4 +60,7 @@ int sc_io_unlink(int dir_fd, const char *name);
  * 0 switches failing off. Returns how many calls of the kinds asked for before were counted. */
 uint64_t sc_io_fault(unsigned calls, uint64_t countdown, int error, bool once);
 
+/* Whether calls of these kinds may be made to fail now: then nobody should get around them. */
+bool sc_io_may_fail(unsigned calls);
+
 #endif

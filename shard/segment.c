@@ -107,6 +107,7 @@ enum sc_status sc_segment_open(const struct sc_files *files, uint64_t number, ui
 void sc_segment_close(struct sc_segment *segment)
 {
     if (segment != NULL) {
+        sc_mapping_unmap(&segment->mapping);
         (void)close(segment->fd);
         free(segment);
     }

@@ -26,6 +26,7 @@
 
 #include "common/status.h"
 #include "shard/files.h"
+#include "shard/mapping.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -68,6 +69,8 @@ struct sc_segment {
     bool merging; /* is being merged */
     bool retired; /* was merged: no part of the store any more */
     uint32_t read_failures; /* of merges */
+
+    struct sc_mapping mapping;
 
     /* its hint */
     uint64_t hinted; /* the hint covers the file up to here; 0: there is none */

@@ -252,6 +252,7 @@ void sc_upkeep_tick(struct sc_upkeep *upkeep)
 {
     uint64_t number = 0;
     (void)sc_bitcask_sweep(upkeep->store, SWEEP_SLOTS_PER_TICK);
+    sc_bitcask_look(upkeep->store);
     if (upkeep->ticks++ % LOOK_TICKS == 0) {
         set_rate(upkeep);
         upkeep->wanted = sc_merge_wanted(upkeep->merge);
