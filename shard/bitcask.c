@@ -326,6 +326,10 @@ void sc_bitcask_stats(const struct sc_bitcask *store, struct sc_bitcask_stats *s
         }
         stats->files++;
         stats->file_bytes += segment->size;
+        if (segment->doomed) {
+            stats->held_bytes += segment->size;
+            continue;
+        }
         stats->live_bytes += segment->live_bytes;
         stats->tombstones += segment->tombstones;
         stats->dead_bytes += sc_segment_dead_bytes(segment) + segment->deletion_bytes;

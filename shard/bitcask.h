@@ -263,6 +263,7 @@ struct sc_bitcask_stats {
     uint64_t file_bytes; /* on disk */
     uint64_t live_bytes; /* of records that the keydir points to */
     uint64_t dead_bytes; /* the rest: overwritten, deleted, expired */
+    uint64_t held_bytes; /* of files that are merged away, but wait for a snapshot or backup */
     uint64_t tombstones; /* on disk */
     uint64_t puts, gets, dels, hits, misses;
     uint64_t commits, syncs;

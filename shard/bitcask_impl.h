@@ -8,6 +8,7 @@
  *   recover.c        opening: from the files to the keydir
  *   merge.c          merging: from many files to few
  *   merge_choose.c   which
+ *   reap.c           what becomes of those that were merged
  */
 #ifndef SC_SHARD_BITCASK_IMPL_H
 #define SC_SHARD_BITCASK_IMPL_H
@@ -18,6 +19,7 @@
 #include "shard/horizon.h"
 #include "shard/keydir.h"
 #include "shard/manifest.h"
+#include "shard/reap.h"
 #include "shard/warmth.h"
 #include "shard/writer.h"
 
@@ -42,6 +44,9 @@ struct sc_bitcask {
     struct sc_warmth warmth;
     uint64_t gets_looked; /* gets when its warmth was looked after last */
     uint32_t looks_saved; /* since then */
+    struct sc_reap_pin *pins; /* of snapshots and backups (shard/reap.h) */
+    uint64_t era; /* counts the pins that there ever were */
+    size_t doomed; /* segments */
 
     uint64_t puts, gets, dels, hits, misses;
     uint64_t damaged_records;

@@ -17,6 +17,7 @@ struct sc_keydir {
     struct sc_blocks blocks;
     struct opening *opening; /* one for each slot; NULL when opened */
     uint64_t count; /* keys, tombstones left out */
+    struct sc_past *pasts; /* that are open */
 };
 
 /* ---- Locations: 13 bits of file, 28 of offset, 23 of size ---- */
@@ -62,6 +63,7 @@ void sc_keydir_free(struct sc_keydir *keydir)
     if (keydir == NULL) {
         return;
     }
+    assert(keydir->pasts == NULL);
     for (uint32_t slot = 0; slot < SC_SLOT_COUNT; slot++) {
         sc_table_clear(&keydir->tables[slot], &keydir->blocks);
     }
@@ -119,6 +121,20 @@ bool sc_keydir_find(const struct sc_keydir *keydir, struct sc_slice key, uint64_
     return true;
 }
 
+/* A key is going to change: tells those who look back what is at place `at`, if it is `found`. */
+static void keep_past(const struct sc_keydir *keydir, const struct sc_table *table,
+                      const struct sc_table_target *target, bool found, uint32_t at)
+{
+    struct sc_table_value value = {0};
+    if (found) {
+        struct sc_slice key;
+        sc_table_get(table, at, &key, &value);
+    }
+    for (struct sc_past *past = keydir->pasts; past != NULL; past = past->next) {
+        sc_past_keep(past, sc_slot_of_hash(target->hash), target, found ? &value : NULL);
+    }
+}
+
 bool sc_keydir_set(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
                    struct sc_location location, uint64_t expires_ms, struct sc_location *old)
 {
@@ -127,7 +143,11 @@ bool sc_keydir_set(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
     struct sc_table_target target = target_of(key, hash);
     struct sc_table_value value = {.location = pack(location), .expires_ms = expires_ms};
     uint32_t at;
-    if (!sc_table_search(table, &target, &at)) {
+    bool found = sc_table_search(table, &target, &at);
+    if (keydir->pasts != NULL) {
+        keep_past(keydir, table, &target, found, at);
+    }
+    if (!found) {
         sc_table_insert(table, &keydir->blocks, &target, at, &value);
         keydir->count++;
         return false;
@@ -162,6 +182,9 @@ bool sc_keydir_remove(struct sc_keydir *keydir, struct sc_slice key, uint64_t ha
     uint32_t at;
     if (!sc_table_search(table, &target, &at)) {
         return false;
+    }
+    if (keydir->pasts != NULL) {
+        keep_past(keydir, table, &target, true, at);
     }
     if (old != NULL) {
         *old = unpack(sc_table_location(table, at));
@@ -275,6 +298,9 @@ void sc_keydir_drop_slot(struct sc_keydir *keydir, uint32_t slot,
 {
     assert(keydir->opening == NULL && slot < SC_SLOT_COUNT);
     struct sc_table *table = &keydir->tables[slot];
+    for (struct sc_past *past = keydir->pasts; past != NULL; past = past->next) {
+        sc_past_keep_slot(past, slot, table);
+    }
     for (uint32_t at = sc_table_next(table, 0); at < table->capacity && removed != NULL;
          at = sc_table_next(table, at + 1)) {
         removed(arg, unpack(sc_table_location(table, at)));
@@ -348,6 +374,62 @@ bool sc_keydir_walk(const struct sc_keydir *keydir, const struct sc_keydir_posit
             }
             max--;
         }
+    }
+    return true;
+}
+
+/* ---- Looking back ---- */
+
+struct sc_past *sc_keydir_past_open(struct sc_keydir *keydir, const uint8_t *slots,
+                                    uint64_t memory_max)
+{
+    assert(keydir->opening == NULL);
+    struct sc_past *past = sc_past_alloc(slots, memory_max);
+    past->next = keydir->pasts;
+    keydir->pasts = past;
+    return past;
+}
+
+void sc_keydir_past_close(struct sc_keydir *keydir, struct sc_past *past)
+{
+    struct sc_past **link = &keydir->pasts;
+    while (*link != past) {
+        link = &(*link)->next;
+    }
+    *link = past->next;
+    sc_past_free(past);
+}
+
+struct walk_past {
+    uint64_t left; /* entries that may be visited */
+    bool (*visit)(void *arg, const struct sc_keydir_entry *entry);
+    void *arg;
+};
+
+static bool visit_past(void *arg, struct sc_slice key, uint64_t hash,
+                       const struct sc_table_value *value)
+{
+    struct walk_past *walk = arg;
+    struct sc_keydir_entry entry = {.hash = hash, .key = key};
+    if (!value->tombstone) {
+        entry = entry_of(hash, key, value);
+    }
+    return walk->left-- > 0 && walk->visit(walk->arg, &entry);
+}
+
+bool sc_keydir_walk_past(const struct sc_keydir *keydir, const struct sc_past *past,
+                         const struct sc_keydir_position *position, uint64_t max,
+                         bool (*visit)(void *arg, const struct sc_keydir_entry *entry), void *arg)
+{
+    struct walk_past walk = {max, visit, arg};
+    struct sc_table_target target = {position->key, position->hash, position->whole_hash};
+    const struct sc_table_target *from = &target;
+    for (uint32_t slot = sc_slot_of_hash(position->hash); slot < SC_SLOT_COUNT; slot++) {
+        if (sc_past_covers(past, slot) &&
+            !sc_past_walk(past, slot, &keydir->tables[slot], from, visit_past, &walk)) {
+            return false;
+        }
+        from = NULL;
     }
     return true;
 }

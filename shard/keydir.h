@@ -18,6 +18,7 @@
 
 #include "common/buf.h"
 #include "common/slot.h"
+#include "shard/past.h"
 
 /* Records start at multiples of 8 bytes; sizes are counted in these units too. */
 #define SC_LOCATION_UNIT 8u
@@ -130,6 +131,21 @@ struct sc_keydir_position {
 bool sc_keydir_walk(const struct sc_keydir *keydir, const struct sc_keydir_position *position,
                     uint32_t last_slot, uint64_t max,
                     bool (*visit)(void *arg, const struct sc_keydir_entry *entry), void *arg);
+
+/* ---- Looking back ---- */
+
+/* Remembers what the keydir holds now (shard/past.h): until the keydir is freed or the past closed.
+ * Whatever changes a table must tell the pasts before. */
+struct sc_past *sc_keydir_past_open(struct sc_keydir *keydir, const uint8_t *slots,
+                                    uint64_t memory_max);
+void sc_keydir_past_close(struct sc_keydir *keydir, struct sc_past *past);
+
+/* As sc_keydir_walk, of what there was, to the end of the last slot. Slots that the past is not
+ * about are left out. Keys that were not there and have come since are visited too, so that `max`
+ * bounds the time it takes: the location of such a key has size 0. */
+bool sc_keydir_walk_past(const struct sc_keydir *keydir, const struct sc_past *past,
+                         const struct sc_keydir_position *position, uint64_t max,
+                         bool (*visit)(void *arg, const struct sc_keydir_entry *entry), void *arg);
 
 /* Asserts the invariants of the whole structure; for tests. */
 void sc_keydir_check(const struct sc_keydir *keydir);

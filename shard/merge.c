@@ -704,22 +704,8 @@ static void move(struct sc_merge *merge)
 
 /* ---- Ending ---- */
 
-static void remove_files(const struct sc_merge *merge, uint64_t number, bool *removed)
-{
-    const struct sc_files *files = &merge->store->files;
-    char name[SC_FILES_NAME_SIZE];
-    sc_files_hint_name(name, number);
-    (void)sc_io_unlink(files->dir_fd, name); /* there need not be one */
-    sc_files_data_name(name, number);
-    if (sc_io_unlink(files->dir_fd, name) != 0 && errno != ENOENT) {
-        sc_log_warn("cannot remove %s in %s: %s; the next start does", name, files->path,
-                    strerror(errno));
-        *removed = false;
-    }
-}
-
-/* Takes an input out of the store's table. False: something still points to it. */
-static bool delist(struct sc_merge *merge, struct sc_segment *segment)
+/* Gives an input up. False: something still points to it. */
+static bool doom(struct sc_merge *merge, struct sc_segment *segment)
 {
     const struct timespec pause = {.tv_nsec = 1000000};
     for (;;) {
@@ -727,7 +713,7 @@ static bool delist(struct sc_merge *merge, struct sc_segment *segment)
         bool in_use = segment->live_bytes > 0;
         bool free = sc_writer_forget(&merge->store->writer, segment);
         if (!in_use && free) {
-            merge->store->segments[segment->index] = NULL;
+            sc_reap_doom(merge->store, segment, merge->kept);
         }
         unlock(merge);
         if (in_use || free) {
@@ -748,42 +734,22 @@ static void keep_outputs(const struct sc_merge *merge)
     unlock(merge);
 }
 
-/* Forgets that these were discarded, when it is certain that they are gone. */
-static void forget(const struct sc_merge *merge, const uint64_t *numbers, size_t count)
-{
-    char why[SC_WHY_SIZE];
-    if (sc_files_sync(&merge->store->files, why) != SC_OK) {
-        sc_log_warn("%s", why);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        sc_manifest_forget_discarded(merge->store->manifest, numbers[i]);
-    }
-}
-
 static void drop_inputs(struct sc_merge *merge)
 {
-    uint64_t numbers[SC_MERGE_CHOOSE_MAX];
-    size_t count = 0;
+    struct sc_reap_list list = {.count = 0};
     sc_failpoint("merge_before_unlink");
     for (size_t i = 0; i < merge->choice.count; i++) {
-        struct sc_segment *segment = merge->choice.inputs[i];
-        bool removed = !merge->kept;
-        if (!delist(merge, segment)) {
+        if (!doom(merge, merge->choice.inputs[i])) {
             keep_outputs(merge);
-            continue;
         }
-        if (!merge->kept) {
-            remove_files(merge, segment->number, &removed);
-            sc_failpoint("merge_unlinked");
-        }
-        if (removed) {
-            numbers[count++] = segment->number;
-        }
-        sc_segment_close(segment);
     }
-    if (count > 0) {
-        forget(merge, numbers, count);
+    bool more = true;
+    while (more) {
+        lock(merge);
+        sc_reap_take(merge->store, &list);
+        unlock(merge);
+        more = list.count > 0;
+        sc_reap_remove(merge->store, &list);
     }
 }
 
@@ -801,13 +767,8 @@ static void drop_outputs(struct sc_merge *merge)
     }
     unlock(merge);
     for (size_t i = 0; i < merge->output_count; i++) {
-        struct sc_segment *segment = merge->outputs[i].segment;
-        bool removed = true;
-        remove_files(merge, segment->number, &removed);
-        if (removed) {
-            forget(merge, &segment->number, 1);
-        }
-        sc_segment_close(segment);
+        struct sc_reap_list list = {.segments = {merge->outputs[i].segment}, .count = 1};
+        sc_reap_remove(merge->store, &list);
     }
 }
 

@@ -68,6 +68,9 @@ struct sc_segment {
     bool asked; /* to be merged whatever the gain */
     bool merging; /* is being merged */
     bool retired; /* was merged: no part of the store any more */
+    bool doomed; /* ... and to be removed when nobody needs it (shard/reap.h) */
+    bool keep_file; /* ... but for its file */
+    uint64_t doomed_era;
     uint32_t read_failures; /* of merges */
 
     struct sc_mapping mapping;

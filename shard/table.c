@@ -192,6 +192,11 @@ static int compare_keys(struct sc_slice a, struct sc_slice b)
     return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
 }
 
+int sc_table_order(struct sc_slice a, uint64_t a_hash, struct sc_slice b, uint64_t b_hash)
+{
+    return a_hash != b_hash ? (a_hash < b_hash ? -1 : 1) : compare_keys(a, b);
+}
+
 /* Less than 0: the target stands before the key at this place; 0: it is that key. */
 static int compare(const struct sc_table *table, const struct sc_table_target *target, uint32_t at)
 {
@@ -469,6 +474,17 @@ void sc_table_clear(struct sc_table *table, struct sc_blocks *blocks)
     *table = (struct sc_table){.expires_ms = SC_TABLE_EXPIRES_NEVER, .versions = old.versions};
     if (old.block != NULL) {
         sc_blocks_free(blocks, old.block, sc_blocks_fit(blocks, block_size(&old)));
+    }
+}
+
+void sc_table_copy(struct sc_table *to, const struct sc_table *from, struct sc_blocks *blocks)
+{
+    assert(to->block == NULL);
+    *to = *from;
+    if (from->block != NULL) {
+        size_t size = block_size(from);
+        to->block = sc_blocks_alloc(blocks, sc_blocks_fit(blocks, size), &to->block);
+        memcpy(to->block, from->block, size);
     }
 }
 

@@ -89,6 +89,9 @@ void sc_table_trim(struct sc_table *table, struct sc_blocks *blocks);
 /* Removes all keys and frees the memory. */
 void sc_table_clear(struct sc_table *table, struct sc_blocks *blocks);
 
+/* Makes `to`, which is empty and may use other blocks, hold the same. */
+void sc_table_copy(struct sc_table *to, const struct sc_table *from, struct sc_blocks *blocks);
+
 /* Forgets versions and tombstones. Places change. */
 void sc_table_drop_versions(struct sc_table *table, struct sc_blocks *blocks);
 
@@ -103,6 +106,9 @@ void sc_table_get(const struct sc_table *table, uint32_t at, struct sc_slice *ke
 /* The location alone, without touching the arena. */
 uint64_t sc_table_location(const struct sc_table *table, uint32_t at);
 void sc_table_set_location(struct sc_table *table, uint32_t at, uint64_t location);
+
+/* The order that keys have in a table: less than 0, `a` comes first; 0, they are equal. */
+int sc_table_order(struct sc_slice a, uint64_t a_hash, struct sc_slice b, uint64_t b_hash);
 
 /* Two steps to a search that misses no cache: the first asks for the tags and places near where the
  * hash should be, the second, when they have arrived, for the key. */
