@@ -80,7 +80,7 @@ static enum sc_status append_put(struct sc_bitcask *store, struct sc_slice key, 
     };
     struct sc_location at = sc_writer_append(&store->writer, &record, sync);
     struct sc_location old;
-    if (sc_keydir_set(store->keydir, key, hash, at, expires_ms, &old)) {
+    if (sc_keydir_set(store->keydir, key, hash, at, expires_ms, record.version, &old)) {
         sc_bitcask_forget(store, old);
     }
     sc_segment_live(sc_bitcask_segment(store, at), at.size);

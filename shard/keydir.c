@@ -1,59 +1,22 @@
 #include "shard/keydir.h"
 
-#include "shard/blocks.h"
-#include "shard/table.h"
+#include "shard/keydir_impl.h"
 
-#include <assert.h>
 #include <stdlib.h>
-
-/* What is known of a slot only while opening. */
-struct opening {
-    uint64_t cleared; /* versions up to this were cleared */
-    uint32_t tombstones;
-};
-
-struct sc_keydir {
-    struct sc_table tables[SC_SLOT_COUNT];
-    struct sc_blocks blocks;
-    struct opening *opening; /* one for each slot; NULL when opened */
-    uint64_t count; /* keys, tombstones left out */
-    struct sc_past *pasts; /* that are open */
-};
-
-/* ---- Locations: 13 bits of file, 28 of offset, 23 of size ---- */
-
-#define OFFSET_BITS 28u
-#define SIZE_BITS 23u
-
-static uint64_t pack(struct sc_location location)
-{
-    assert(location.file < SC_LOCATION_FILES_MAX);
-    assert(location.offset < SC_LOCATION_OFFSET_MAX && location.offset % SC_LOCATION_UNIT == 0);
-    assert(location.size < SC_LOCATION_SIZE_MAX && location.size % SC_LOCATION_UNIT == 0);
-    return (uint64_t)location.file << (OFFSET_BITS + SIZE_BITS) |
-           location.offset / SC_LOCATION_UNIT << SIZE_BITS | location.size / SC_LOCATION_UNIT;
-}
-
-static struct sc_location unpack(uint64_t packed)
-{
-    uint64_t offset = packed >> SIZE_BITS & ((1u << OFFSET_BITS) - 1);
-    return (struct sc_location){
-        .file = (uint32_t)(packed >> (OFFSET_BITS + SIZE_BITS)),
-        .size = ((uint32_t)packed & ((1u << SIZE_BITS) - 1)) * SC_LOCATION_UNIT,
-        .offset = offset * SC_LOCATION_UNIT,
-    };
-}
 
 /* ---- The whole ---- */
 
 struct sc_keydir *sc_keydir_alloc(void)
 {
     struct sc_keydir *keydir = sc_calloc(1, sizeof *keydir);
-    keydir->opening = sc_calloc(SC_SLOT_COUNT, sizeof *keydir->opening);
+    keydir->versions = sc_calloc(SC_SLOT_COUNT, sizeof *keydir->versions);
+    keydir->versioned = SC_SLOT_COUNT;
+    keydir->opening = true;
     sc_blocks_init(&keydir->blocks);
     for (uint32_t slot = 0; slot < SC_SLOT_COUNT; slot++) {
         keydir->tables[slot].expires_ms = SC_TABLE_EXPIRES_NEVER;
         keydir->tables[slot].versions = true;
+        keydir->tables[slot].roomy = true;
     }
     return keydir;
 }
@@ -68,14 +31,19 @@ void sc_keydir_free(struct sc_keydir *keydir)
         sc_table_clear(&keydir->tables[slot], &keydir->blocks);
     }
     sc_blocks_fini(&keydir->blocks);
-    free(keydir->opening);
+    free(keydir->versions);
     free(keydir);
 }
 
 uint64_t sc_keydir_slot_count(const struct sc_keydir *keydir, uint32_t slot)
 {
-    uint32_t tombstones = keydir->opening != NULL ? keydir->opening[slot].tombstones : 0;
-    return keydir->tables[slot].count - tombstones;
+    const struct sc_table *table = &keydir->tables[slot];
+    return table->count - (table->versions ? keydir->versions[slot].tombstones : 0);
+}
+
+uint64_t sc_keydir_slot_bytes(const struct sc_keydir *keydir, uint32_t slot)
+{
+    return keydir->tables[slot].bytes;
 }
 
 uint64_t sc_keydir_count(const struct sc_keydir *keydir)
@@ -85,28 +53,24 @@ uint64_t sc_keydir_count(const struct sc_keydir *keydir)
 
 uint64_t sc_keydir_memory(const struct sc_keydir *keydir)
 {
-    uint64_t opening = keydir->opening != NULL ? SC_SLOT_COUNT * sizeof *keydir->opening : 0;
-    return sizeof *keydir + opening + keydir->blocks.memory;
+    uint64_t versions = keydir->versions != NULL ? SC_SLOT_COUNT * sizeof *keydir->versions : 0;
+    return sizeof *keydir + versions + keydir->blocks.memory;
 }
 
 /* ---- One key ---- */
 
-static struct sc_table_target target_of(struct sc_slice key, uint64_t hash)
-{
-    return (struct sc_table_target){.key = key, .hash = hash};
-}
-
 static struct sc_keydir_entry entry_of(uint64_t hash, struct sc_slice key,
                                        const struct sc_table_value *value)
 {
-    return (struct sc_keydir_entry){unpack(value->location), value->expires_ms, hash, key};
+    return (struct sc_keydir_entry){sc_keydir_unpack(value->location), value->expires_ms, hash,
+                                    key};
 }
 
 bool sc_keydir_find(const struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
                     struct sc_keydir_entry *entry)
 {
     const struct sc_table *table = &keydir->tables[sc_slot_of_hash(hash)];
-    struct sc_table_target target = target_of(key, hash);
+    struct sc_table_target target = sc_keydir_target(key, hash);
     uint32_t at;
     if (!sc_table_search(table, &target, &at)) {
         return false;
@@ -121,9 +85,8 @@ bool sc_keydir_find(const struct sc_keydir *keydir, struct sc_slice key, uint64_
     return true;
 }
 
-/* A key is going to change: tells those who look back what is at place `at`, if it is `found`. */
-static void keep_past(const struct sc_keydir *keydir, const struct sc_table *table,
-                      const struct sc_table_target *target, bool found, uint32_t at)
+void sc_keydir_keep_past(const struct sc_keydir *keydir, const struct sc_table *table,
+                         const struct sc_table_target *target, bool found, uint32_t at)
 {
     struct sc_table_value value = {0};
     if (found) {
@@ -135,26 +98,63 @@ static void keep_past(const struct sc_keydir *keydir, const struct sc_table *tab
     }
 }
 
-bool sc_keydir_set(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
-                   struct sc_location location, uint64_t expires_ms, struct sc_location *old)
+/* A key comes into the table, at a place where it was searched for in vain. */
+static void insert(struct sc_keydir *keydir, struct sc_table *table,
+                   const struct sc_table_target *target, uint32_t at,
+                   const struct sc_table_value *value)
 {
-    assert(keydir->opening == NULL);
+    sc_table_insert(table, &keydir->blocks, target, at, value);
+    if (table->versions) {
+        sc_keydir_versions_add(keydir, target->hash, value);
+    } else {
+        keydir->count++;
+        table->bytes += sc_keydir_packed_size(value->location);
+    }
+}
+
+/* What is at a place changes in a table with versions. */
+static bool replace(struct sc_keydir *keydir, struct sc_table *table,
+                    const struct sc_table_target *target, uint32_t at,
+                    const struct sc_table_value *value, struct sc_location *old)
+{
+    struct sc_slice stored;
+    struct sc_table_value present;
+    sc_table_get(table, at, &stored, &present);
+    sc_keydir_versions_remove(keydir, target->hash, &present);
+    sc_table_update(table, &keydir->blocks, target, at, value);
+    sc_keydir_versions_add(keydir, target->hash, value);
+    if (old != NULL && !present.tombstone) {
+        *old = sc_keydir_unpack(present.location);
+    }
+    return !present.tombstone;
+}
+
+bool sc_keydir_set(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
+                   struct sc_location location, uint64_t expires_ms, uint64_t version,
+                   struct sc_location *old)
+{
+    assert(!keydir->opening);
     struct sc_table *table = &keydir->tables[sc_slot_of_hash(hash)];
-    struct sc_table_target target = target_of(key, hash);
-    struct sc_table_value value = {.location = pack(location), .expires_ms = expires_ms};
+    struct sc_table_target target = sc_keydir_target(key, hash);
+    struct sc_table_value value = {sc_keydir_pack(location), expires_ms, version, false};
     uint32_t at;
     bool found = sc_table_search(table, &target, &at);
     if (keydir->pasts != NULL) {
-        keep_past(keydir, table, &target, found, at);
+        sc_keydir_keep_past(keydir, table, &target, found, at);
     }
     if (!found) {
-        sc_table_insert(table, &keydir->blocks, &target, at, &value);
-        keydir->count++;
+        insert(keydir, table, &target, at, &value);
         return false;
     }
-    if (old != NULL) {
-        *old = unpack(sc_table_location(table, at));
+    if (table->versions) {
+        return replace(keydir, table, &target, at, &value, old);
     }
+    uint64_t before = sc_table_location(table, at);
+    if (old != NULL) {
+        *old = sc_keydir_unpack(before);
+    }
+    table->bytes += sc_keydir_packed_size(value.location);
+    table->bytes -= sc_keydir_packed_size(before);
     sc_table_update(table, &keydir->blocks, &target, at, &value);
     return true;
 }
@@ -162,37 +162,53 @@ bool sc_keydir_set(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
 bool sc_keydir_relocate(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
                         struct sc_location from, struct sc_location to)
 {
-    assert(keydir->opening == NULL);
+    assert(!keydir->opening);
     struct sc_table *table = &keydir->tables[sc_slot_of_hash(hash)];
-    struct sc_table_target target = target_of(key, hash);
+    struct sc_table_target target = sc_keydir_target(key, hash);
+    struct sc_slice stored;
+    struct sc_table_value value;
     uint32_t at;
-    if (!sc_table_search(table, &target, &at) || sc_table_location(table, at) != pack(from)) {
+    if (!sc_table_search(table, &target, &at)) {
         return false;
     }
-    sc_table_set_location(table, at, pack(to));
+    sc_table_get(table, at, &stored, &value);
+    if (value.tombstone || value.location != sc_keydir_pack(from)) {
+        return false;
+    }
+    sc_table_set_location(table, at, sc_keydir_pack(to));
+    table->bytes += to.size;
+    table->bytes -= from.size;
     return true;
 }
 
 bool sc_keydir_remove(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
                       struct sc_location *old)
 {
-    assert(keydir->opening == NULL);
+    assert(!keydir->opening);
     struct sc_table *table = &keydir->tables[sc_slot_of_hash(hash)];
-    struct sc_table_target target = target_of(key, hash);
+    struct sc_table_target target = sc_keydir_target(key, hash);
+    struct sc_slice stored;
+    struct sc_table_value value;
     uint32_t at;
     if (!sc_table_search(table, &target, &at)) {
         return false;
     }
     if (keydir->pasts != NULL) {
-        keep_past(keydir, table, &target, true, at);
+        sc_keydir_keep_past(keydir, table, &target, true, at);
     }
-    if (old != NULL) {
-        *old = unpack(sc_table_location(table, at));
-    }
+    sc_table_get(table, at, &stored, &value);
     sc_table_remove(table, at);
+    if (table->versions) {
+        sc_keydir_versions_remove(keydir, hash, &value);
+    } else {
+        keydir->count--;
+        table->bytes -= sc_keydir_packed_size(value.location);
+    }
     sc_table_trim(table, &keydir->blocks);
-    keydir->count--;
-    return true;
+    if (old != NULL && !value.tombstone) {
+        *old = sc_keydir_unpack(value.location);
+    }
+    return !value.tombstone;
 }
 
 void sc_keydir_prefetch(const struct sc_keydir *keydir, uint64_t hash)
@@ -205,116 +221,61 @@ void sc_keydir_prefetch_key(const struct sc_keydir *keydir, uint64_t hash)
     sc_table_prefetch_key(&keydir->tables[sc_slot_of_hash(hash)], hash);
 }
 
-/* ---- While a store is opened ---- */
-
-/* Counts an entry that has come (or gone: -1). */
-static void count_offered(struct sc_keydir *keydir, struct opening *opening, bool tombstone, int by)
-{
-    if (tombstone) {
-        opening->tombstones += (uint32_t)by;
-    } else {
-        keydir->count += (uint64_t)by;
-    }
-}
-
-enum sc_keydir_offer sc_keydir_offer(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
-                                     uint64_t version, bool tombstone, struct sc_location location,
-                                     uint64_t expires_ms, struct sc_location *old,
-                                     bool *old_tombstone)
-{
-    assert(keydir->opening != NULL);
-    struct opening *opening = &keydir->opening[sc_slot_of_hash(hash)];
-    struct sc_table *table = &keydir->tables[sc_slot_of_hash(hash)];
-    struct sc_table_target target = target_of(key, hash);
-    struct sc_table_value value = {pack(location), expires_ms, version, tombstone};
-    uint32_t at;
-    if (version <= opening->cleared) {
-        return SC_KEYDIR_CLEARED;
-    }
-    if (!sc_table_search(table, &target, &at)) {
-        sc_table_insert(table, &keydir->blocks, &target, at, &value);
-        count_offered(keydir, opening, tombstone, 1);
-        return SC_KEYDIR_NEW;
-    }
-    struct sc_slice stored;
-    struct sc_table_value present;
-    sc_table_get(table, at, &stored, &present);
-    *old = unpack(present.location);
-    *old_tombstone = present.tombstone;
-    if (version <= present.version) {
-        return SC_KEYDIR_OLDER;
-    }
-    sc_table_update(table, &keydir->blocks, &target, at, &value);
-    count_offered(keydir, opening, present.tombstone, -1);
-    count_offered(keydir, opening, tombstone, 1);
-    return SC_KEYDIR_NEWER;
-}
-
-void sc_keydir_offer_clear(struct sc_keydir *keydir, uint32_t first, uint32_t last,
-                           uint64_t version,
-                           void (*removed)(void *arg, struct sc_location location, bool tombstone),
-                           void *arg)
-{
-    assert(keydir->opening != NULL && last < SC_SLOT_COUNT);
-    for (uint32_t slot = first; slot <= last; slot++) {
-        struct opening *opening = &keydir->opening[slot];
-        struct sc_table *table = &keydir->tables[slot];
-        if (version <= opening->cleared) {
-            continue;
-        }
-        opening->cleared = version;
-        for (uint32_t at = sc_table_next(table, 0); at < table->capacity;
-             at = sc_table_next(table, at + 1)) {
-            struct sc_slice key;
-            struct sc_table_value value;
-            sc_table_get(table, at, &key, &value);
-            if (value.version > version) {
-                continue;
-            }
-            if (removed != NULL) {
-                removed(arg, unpack(value.location), value.tombstone);
-            }
-            sc_table_remove(table, at);
-            count_offered(keydir, opening, value.tombstone, -1);
-        }
-        sc_table_trim(table, &keydir->blocks);
-    }
-}
-
-void sc_keydir_opened(struct sc_keydir *keydir)
-{
-    assert(keydir->opening != NULL);
-    for (uint32_t slot = 0; slot < SC_SLOT_COUNT; slot++) {
-        sc_table_drop_versions(&keydir->tables[slot], &keydir->blocks);
-    }
-    free(keydir->opening);
-    keydir->opening = NULL;
-}
-
 /* ---- A slot as a whole ---- */
 
 void sc_keydir_drop_slot(struct sc_keydir *keydir, uint32_t slot,
                          void (*removed)(void *arg, struct sc_location location), void *arg)
 {
-    assert(keydir->opening == NULL && slot < SC_SLOT_COUNT);
+    assert(!keydir->opening && slot < SC_SLOT_COUNT);
     struct sc_table *table = &keydir->tables[slot];
     for (struct sc_past *past = keydir->pasts; past != NULL; past = past->next) {
         sc_past_keep_slot(past, slot, table);
     }
     for (uint32_t at = sc_table_next(table, 0); at < table->capacity && removed != NULL;
          at = sc_table_next(table, at + 1)) {
-        removed(arg, unpack(sc_table_location(table, at)));
+        struct sc_slice key;
+        struct sc_table_value value;
+        if (!table->versions) {
+            removed(arg, sc_keydir_unpack(sc_table_location(table, at)));
+            continue;
+        }
+        sc_table_get(table, at, &key, &value);
+        if (!value.tombstone) {
+            removed(arg, sc_keydir_unpack(value.location));
+        }
     }
-    keydir->count -= table->count;
+    keydir->count -= sc_keydir_slot_count(keydir, slot);
     sc_table_clear(table, &keydir->blocks);
+    if (table->versions) {
+        sc_keydir_versions_reset(keydir, slot);
+    }
+}
+
+/* Takes an expired key out. In a slot with versions it stays as a tombstone with an expiry, since
+ * the copy of the slot has it still. */
+static void sweep_key(struct sc_keydir *keydir, struct sc_table *table, uint32_t at,
+                      struct sc_slice key, const struct sc_table_value *value)
+{
+    if (!table->versions) {
+        sc_table_remove(table, at);
+        table->bytes -= sc_keydir_packed_size(value->location);
+        keydir->count--;
+        return;
+    }
+    struct sc_table_value swept = *value;
+    uint64_t hash = sc_slot_hash(key);
+    swept.tombstone = true;
+    sc_keydir_versions_remove(keydir, hash, value);
+    sc_table_set_tombstone(table, at);
+    sc_keydir_versions_add(keydir, hash, &swept);
 }
 
 uint64_t sc_keydir_sweep_slot(struct sc_keydir *keydir, uint32_t slot, uint64_t now_ms,
                               void (*removed)(void *arg, struct sc_location location), void *arg)
 {
-    assert(keydir->opening == NULL && slot < SC_SLOT_COUNT);
+    assert(!keydir->opening && slot < SC_SLOT_COUNT);
     struct sc_table *table = &keydir->tables[slot];
-    uint64_t before = table->count;
+    uint64_t swept = 0;
     uint64_t next_ms = SC_TABLE_EXPIRES_NEVER;
     if (now_ms < table->expires_ms) {
         return 0;
@@ -324,7 +285,7 @@ uint64_t sc_keydir_sweep_slot(struct sc_keydir *keydir, uint32_t slot, uint64_t 
         struct sc_slice key;
         struct sc_table_value value;
         sc_table_get(table, at, &key, &value);
-        if (value.expires_ms == 0) {
+        if (value.expires_ms == 0 || value.tombstone) {
             continue;
         }
         if (value.expires_ms > now_ms) {
@@ -332,13 +293,12 @@ uint64_t sc_keydir_sweep_slot(struct sc_keydir *keydir, uint32_t slot, uint64_t 
             continue;
         }
         if (removed != NULL) {
-            removed(arg, unpack(value.location));
+            removed(arg, sc_keydir_unpack(value.location));
         }
-        sc_table_remove(table, at);
+        sweep_key(keydir, table, at, key, &value);
+        swept++;
     }
-    uint64_t swept = before - table->count;
     table->expires_ms = next_ms;
-    keydir->count -= swept;
     if (swept > 0) {
         sc_table_trim(table, &keydir->blocks);
     }
@@ -347,35 +307,59 @@ uint64_t sc_keydir_sweep_slot(struct sc_keydir *keydir, uint32_t slot, uint64_t 
 
 /* ---- Scans ---- */
 
-bool sc_keydir_walk(const struct sc_keydir *keydir, const struct sc_keydir_position *position,
-                    uint32_t last_slot, uint64_t max,
-                    bool (*visit)(void *arg, const struct sc_keydir_entry *entry), void *arg)
+/* Visits the entries of one slot from place `at` on. */
+static bool walk_slot(const struct sc_keydir *keydir, uint32_t slot, uint32_t at, bool swept,
+                      uint64_t *max, bool (*visit)(void *arg, const struct sc_keydir_entry *entry),
+                      void *arg)
+{
+    const struct sc_table *table = &keydir->tables[slot];
+    for (at = sc_table_next(table, at); at < table->capacity; at = sc_table_next(table, at + 1)) {
+        struct sc_slice key;
+        struct sc_table_value value;
+        sc_table_get(table, at, &key, &value);
+        if (value.tombstone && (!swept || value.expires_ms == 0)) {
+            continue;
+        }
+        struct sc_keydir_entry entry = entry_of(sc_slot_hash(key), key, &value);
+        if (*max == 0 || !visit(arg, &entry)) {
+            return false;
+        }
+        --*max;
+    }
+    return true;
+}
+
+static bool walk(const struct sc_keydir *keydir, const struct sc_keydir_position *position,
+                 uint32_t last_slot, bool swept, uint64_t max,
+                 bool (*visit)(void *arg, const struct sc_keydir_entry *entry), void *arg)
 {
     assert(last_slot < SC_SLOT_COUNT);
     uint32_t first_slot = sc_slot_of_hash(position->hash);
     struct sc_table_target target = {position->key, position->hash, position->whole_hash};
     for (uint32_t slot = first_slot; slot <= last_slot; slot++) {
-        const struct sc_table *table = &keydir->tables[slot];
         uint32_t at = 0;
-        if (slot == first_slot && sc_table_search(table, &target, &at)) {
+        if (slot == first_slot && sc_table_search(&keydir->tables[slot], &target, &at)) {
             at++;
         }
-        for (at = sc_table_next(table, at); at < table->capacity;
-             at = sc_table_next(table, at + 1)) {
-            struct sc_slice key;
-            struct sc_table_value value;
-            sc_table_get(table, at, &key, &value);
-            if (value.tombstone) {
-                continue;
-            }
-            struct sc_keydir_entry entry = entry_of(sc_slot_hash(key), key, &value);
-            if (max == 0 || !visit(arg, &entry)) {
-                return false;
-            }
-            max--;
+        if (!walk_slot(keydir, slot, at, swept, &max, visit, arg)) {
+            return false;
         }
     }
     return true;
+}
+
+bool sc_keydir_walk(const struct sc_keydir *keydir, const struct sc_keydir_position *position,
+                    uint32_t last_slot, uint64_t max,
+                    bool (*visit)(void *arg, const struct sc_keydir_entry *entry), void *arg)
+{
+    return walk(keydir, position, last_slot, false, max, visit, arg);
+}
+
+bool sc_keydir_walk_swept(const struct sc_keydir *keydir, const struct sc_keydir_position *position,
+                          uint32_t last_slot, uint64_t max,
+                          bool (*visit)(void *arg, const struct sc_keydir_entry *entry), void *arg)
+{
+    return walk(keydir, position, last_slot, true, max, visit, arg);
 }
 
 /* ---- Looking back ---- */
@@ -383,7 +367,7 @@ bool sc_keydir_walk(const struct sc_keydir *keydir, const struct sc_keydir_posit
 struct sc_past *sc_keydir_past_open(struct sc_keydir *keydir, const uint8_t *slots,
                                     uint64_t memory_max)
 {
-    assert(keydir->opening == NULL);
+    assert(!keydir->opening);
     struct sc_past *past = sc_past_alloc(slots, memory_max);
     past->next = keydir->pasts;
     keydir->pasts = past;
@@ -439,29 +423,39 @@ bool sc_keydir_walk_past(const struct sc_keydir *keydir, const struct sc_past *p
 static void check_slot(const struct sc_keydir *keydir, uint32_t slot)
 {
     const struct sc_table *table = &keydir->tables[slot];
-    uint32_t tombstones = 0;
+    struct sc_keydir_versions seen = {0};
+    uint64_t bytes = 0;
     sc_table_check(table);
-    assert(table->versions == (keydir->opening != NULL));
+    assert(table->versions || !keydir->opening);
     for (uint32_t at = sc_table_next(table, 0); at < table->capacity;
          at = sc_table_next(table, at + 1)) {
         struct sc_slice key;
         struct sc_table_value value;
         sc_table_get(table, at, &key, &value);
         assert(sc_slot_of_key(key) == slot);
-        tombstones += value.tombstone;
-        if (keydir->opening != NULL) {
-            assert(value.version > keydir->opening[slot].cleared);
-        }
+        seen.tombstones += value.tombstone;
+        seen.swept += value.tombstone && value.expires_ms != 0;
+        seen.unknown += (!value.tombstone || value.expires_ms != 0) && value.version == 0;
+        bytes += value.tombstone ? 0 : sc_keydir_packed_size(value.location);
+        assert(!keydir->opening || value.version > keydir->versions[slot].cleared);
     }
-    assert(keydir->opening == NULL || keydir->opening[slot].tombstones == tombstones);
+    assert(table->bytes == bytes);
+    if (table->versions) {
+        const struct sc_keydir_versions *versions = &keydir->versions[slot];
+        assert(versions->tombstones == seen.tombstones && versions->swept == seen.swept);
+        assert(keydir->opening || versions->unknown == seen.unknown);
+    }
 }
 
 void sc_keydir_check(const struct sc_keydir *keydir)
 {
     uint64_t count = 0;
+    uint32_t versioned = 0;
     for (uint32_t slot = 0; slot < SC_SLOT_COUNT; slot++) {
         check_slot(keydir, slot);
         count += sc_keydir_slot_count(keydir, slot);
+        versioned += keydir->tables[slot].versions;
     }
-    assert(count == keydir->count);
+    assert(count == keydir->count && versioned == keydir->versioned);
+    assert((keydir->versions != NULL) == (versioned > 0));
 }

@@ -7,9 +7,10 @@
  * location, its place in the slot's arena and 16 bits of its hash, 1 byte of head beside the key in
  * the arena, and the spare room of the table, whose memory has no holes (shard/blocks.h).
  *
- * Versions are not kept: they are in the records. While a store is being opened, when records come
- * in any order and the larger version wins, the keydir carries them along, and tombstones as
- * entries of their own; sc_keydir_opened drops both.
+ * Versions are not kept: they are in the records. But where records come in any order and the
+ * larger version wins, the keydir carries them along, and tombstones as entries of their own: while
+ * a store is being opened, and in slots that arrive from another shard. In slots that leave for
+ * another one it carries versions too, so that both sides can tell whether they have the same.
  *
  * Single-threaded: its owner serialises all calls.
  */
@@ -51,10 +52,11 @@ void sc_keydir_free(struct sc_keydir *keydir);
 bool sc_keydir_find(const struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
                     struct sc_keydir_entry *entry);
 
-/* Sets where a key is. Returns true and stores the former location in `old` (may be NULL) when the
- * key was there before. */
+/* Sets where a key is, and its version in a slot that has versions. Returns true and stores the
+ * former location in `old` (may be NULL) when the key was there before. */
 bool sc_keydir_set(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
-                   struct sc_location location, uint64_t expires_ms, struct sc_location *old);
+                   struct sc_location location, uint64_t expires_ms, uint64_t version,
+                   struct sc_location *old);
 
 /* Moves a key whose record was copied: only if it still is at `from`. Returns whether it was. */
 bool sc_keydir_relocate(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
@@ -70,37 +72,68 @@ bool sc_keydir_remove(struct sc_keydir *keydir, struct sc_slice key, uint64_t ha
 void sc_keydir_prefetch(const struct sc_keydir *keydir, uint64_t hash);
 void sc_keydir_prefetch_key(const struct sc_keydir *keydir, uint64_t hash);
 
-/* ---- While a store is opened ---- */
+/* ---- Slots with versions: all while a store is opened, then those that move ---- */
 
 /* The outcome of offering a record to the keydir. */
 enum sc_keydir_offer { SC_KEYDIR_NEW, SC_KEYDIR_NEWER, SC_KEYDIR_OLDER, SC_KEYDIR_CLEARED };
 
 /* Offers a record: it is taken when it is larger in version than what the keydir has for the key
  * (an equal version: the one that was there stays). `tombstone` marks a deletion. NEWER: the
- * location replaced is in `old`; OLDER: the one that stays. `old_tombstone` says what that is.
- * CLEARED: the record is not newer than a range deletion of its slot (sc_keydir_offer_clear), and
- * nothing is stored. Only before sc_keydir_opened. */
+ * location replaced is in `old`; OLDER: the one that stays. `old_tombstone` says what that is; one
+ * that was swept counts as such. CLEARED: the record is not newer than a range deletion of its slot
+ * (sc_keydir_offer_clear), and nothing is stored. */
 enum sc_keydir_offer sc_keydir_offer(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
                                      uint64_t version, bool tombstone, struct sc_location location,
                                      uint64_t expires_ms, struct sc_location *old,
                                      bool *old_tombstone);
 
+/* Whether a record with this version would be taken. */
+bool sc_keydir_would_take(const struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
+                          uint64_t version);
+
 /* Every entry of slots `first` to `last` whose version is at most `version` is removed, tombstones
  * included (a range deletion met in the log); calls `removed` for each (may be NULL). What is
- * offered to these slots later with such a version is CLEARED. Before sc_keydir_opened only. */
+ * offered to these slots later with such a version is CLEARED. */
 void sc_keydir_offer_clear(struct sc_keydir *keydir, uint32_t first, uint32_t last,
                            uint64_t version,
                            void (*removed)(void *arg, struct sc_location location, bool tombstone),
                            void *arg);
 
-/* Opening is over: forgets versions and tombstones. */
-void sc_keydir_opened(struct sc_keydir *keydir);
+/* Opening is over. Slots in `arriving` keep their versions and tombstones, those in `leaving` their
+ * versions (a bit for each slot; NULL: none); the others have none any more. */
+void sc_keydir_opened(struct sc_keydir *keydir, const uint8_t *arriving, const uint8_t *leaving);
+
+/* Gives a slot versions, unknown for the keys that are there; keeps them if it has them. `roomy`:
+ * many keys are going to come. */
+void sc_keydir_versions_begin(struct sc_keydir *keydir, uint32_t slot, bool roomy);
+
+/* Forgets versions and tombstones of a slot, if it has them. */
+void sc_keydir_versions_end(struct sc_keydir *keydir, uint32_t slot);
+
+bool sc_keydir_has_versions(const struct sc_keydir *keydir, uint32_t slot);
+
+/* The version of a key, if it still is at this location. */
+void sc_keydir_learn(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
+                     struct sc_location location, uint64_t version);
+
+/* What a slot with versions holds: keys, expired and swept ones included; the sum, modulo 2^64, of
+ * XXH3 of (hash of the key, version), 8 bytes each, little-endian, over all of them whose version
+ * is known; and how many are not. */
+struct sc_keydir_sum {
+    uint64_t count;
+    uint64_t digest;
+    uint64_t unknown;
+};
+struct sc_keydir_sum sc_keydir_slot_sum(const struct sc_keydir *keydir, uint32_t slot);
 
 /* ---- A slot as a whole ---- */
 
 /* Keys in a slot and in all, expired but unswept ones included. */
 uint64_t sc_keydir_slot_count(const struct sc_keydir *keydir, uint32_t slot);
 uint64_t sc_keydir_count(const struct sc_keydir *keydir);
+
+/* Bytes of the records that the keys of a slot are in. */
+uint64_t sc_keydir_slot_bytes(const struct sc_keydir *keydir, uint32_t slot);
 
 /* Memory of the keydir in bytes, exactly as asked of the system, spare room included. */
 uint64_t sc_keydir_memory(const struct sc_keydir *keydir);
@@ -110,7 +143,8 @@ void sc_keydir_drop_slot(struct sc_keydir *keydir, uint32_t slot,
                          void (*removed)(void *arg, struct sc_location location), void *arg);
 
 /* Removes the keys of a slot that expired at or before now_ms, calling `removed` (may be NULL) for
- * each; returns how many. Cheap when nothing can have expired: each slot keeps a lower bound. */
+ * each; returns how many. Cheap when nothing can have expired: each slot keeps a lower bound. In a
+ * slot with versions they stay in its sum. */
 uint64_t sc_keydir_sweep_slot(struct sc_keydir *keydir, uint32_t slot, uint64_t now_ms,
                               void (*removed)(void *arg, struct sc_location location), void *arg);
 
@@ -131,6 +165,11 @@ struct sc_keydir_position {
 bool sc_keydir_walk(const struct sc_keydir *keydir, const struct sc_keydir_position *position,
                     uint32_t last_slot, uint64_t max,
                     bool (*visit)(void *arg, const struct sc_keydir_entry *entry), void *arg);
+
+/* The same, with those that were swept from a slot with versions. */
+bool sc_keydir_walk_swept(const struct sc_keydir *keydir, const struct sc_keydir_position *position,
+                          uint32_t last_slot, uint64_t max,
+                          bool (*visit)(void *arg, const struct sc_keydir_entry *entry), void *arg);
 
 /* ---- Looking back ---- */
 

@@ -468,7 +468,7 @@ static enum sc_status load_files(struct sc_bitcask *store, struct sc_durable_mar
     enum sc_status status = load_each(store, mark, offers, total, why);
     if (status == SC_OK) {
         sc_offers_flush(offers);
-        sc_keydir_opened(store->keydir);
+        sc_keydir_opened(store->keydir, NULL, NULL);
     }
     sc_offers_free(offers);
     return status;

@@ -27,10 +27,10 @@ struct place {
 /* One place in GAPS + 1 stays empty: with fewer a new key moves more of the others. */
 #define GAPS 16u
 
-/* A rebuilt table has room for at least one key in SPARE more; while a store is opened, when keys
- * come by the million, for one in SPARE_OPENING. */
+/* A rebuilt table has room for at least one key in SPARE more; a roomy one, when keys come by the
+ * million, for one in SPARE_ROOMY. */
 #define SPARE 16u
-#define SPARE_OPENING 3u
+#define SPARE_ROOMY 3u
 
 /* A key's entry in the arena, taken apart. */
 struct entry {
@@ -420,7 +420,7 @@ static bool divide(struct sc_table *table, const struct sc_blocks *blocks, uint6
 {
     need += count * ((UINT64_C(1) << table->unit_shift) - 1);
     uint64_t least = PLACE_SIZE * capacity_for(count) + need;
-    *size = sc_blocks_fit(blocks, least + least / (table->versions ? SPARE_OPENING : SPARE));
+    *size = sc_blocks_fit(blocks, least + least / (table->roomy ? SPARE_ROOMY : SPARE));
     uint64_t capacity = capacity_for(*size * count / least);
     uint64_t most = (*size - need) / PLACE_SIZE;
     capacity = capacity > most ? most : capacity;
@@ -442,11 +442,15 @@ static void rebuild(struct sc_table *table, struct sc_blocks *blocks, uint32_t m
     struct sc_table old = *table;
     struct sc_table new = {.expires_ms = old.expires_ms,
                            .count = old.count,
+                           .bytes = old.bytes,
                            .unit_shift = old.unit_shift,
-                           .versions = versions};
+                           .versions = versions,
+                           .roomy = old.roomy};
     bool compact = old.arena_dead > old.arena_used / 16 || versions != old.versions;
     uint64_t need = (uint64_t)(old.arena_used - (compact ? old.arena_dead : 0)) << old.unit_shift;
-    if (versions != old.versions && old.unit_shift == 0) {
+    if (versions && !old.versions) {
+        need += 8 * (uint64_t)old.count;
+    } else if (versions != old.versions && old.unit_shift == 0) {
         need -= 8 * (uint64_t)old.count;
     }
     size_t size;
@@ -471,7 +475,8 @@ static void rebuild(struct sc_table *table, struct sc_blocks *blocks, uint32_t m
 void sc_table_clear(struct sc_table *table, struct sc_blocks *blocks)
 {
     struct sc_table old = *table;
-    *table = (struct sc_table){.expires_ms = SC_TABLE_EXPIRES_NEVER, .versions = old.versions};
+    *table = (struct sc_table){
+        .expires_ms = SC_TABLE_EXPIRES_NEVER, .versions = old.versions, .roomy = old.roomy};
     if (old.block != NULL) {
         sc_blocks_free(blocks, old.block, sc_blocks_fit(blocks, block_size(&old)));
     }
@@ -498,8 +503,16 @@ void sc_table_trim(struct sc_table *table, struct sc_blocks *blocks)
     }
 }
 
+void sc_table_add_versions(struct sc_table *table, struct sc_blocks *blocks)
+{
+    assert(!table->versions);
+    rebuild(table, blocks, 0, 0, false, true);
+    table->versions = true;
+}
+
 void sc_table_drop_versions(struct sc_table *table, struct sc_blocks *blocks)
 {
+    table->roomy = false;
     for (uint32_t i = sc_table_next(table, 0); i < table->capacity;
          i = sc_table_next(table, i + 1)) {
         if (*entry_at(table, places_of(table)[i].key).head & HEAD_TOMBSTONE) {
@@ -591,6 +604,17 @@ void sc_table_remove(struct sc_table *table, uint32_t at)
     table->count--;
 }
 
+void sc_table_set_version(struct sc_table *table, uint32_t at, uint64_t version)
+{
+    sc_le64_put(entry_at(table, places_of(table)[at].key).version, version);
+}
+
+void sc_table_set_tombstone(struct sc_table *table, uint32_t at)
+{
+    assert(table->versions);
+    *entry_at(table, places_of(table)[at].key).head |= HEAD_TOMBSTONE;
+}
+
 /* ---- Invariants ---- */
 
 void sc_table_check(const struct sc_table *table)
@@ -609,7 +633,7 @@ void sc_table_check(const struct sc_table *table)
         assert(entry.key.size > 0);
         assert(tags_of(table)[i] == tag_of(sc_slot_hash(entry.key)));
         assert(count == 0 || compare(table, &last, i) < 0);
-        assert(value.expires_ms == 0 || table->expires_ms <= value.expires_ms);
+        assert(value.expires_ms == 0 || value.tombstone || table->expires_ms <= value.expires_ms);
         assert(table->versions || !value.tombstone);
         last = (struct sc_table_target){entry.key, sc_slot_hash(entry.key), false};
         used += units(table, entry.size);

@@ -24,7 +24,7 @@
  * - tags never fall from one place to the next;
  * - keys stand in strictly rising order of (hash, key bytes), each at a place with its own tag;
  * - the sizes of all keys' entries and arena_dead add up to arena_used;
- * - no key expires before expires_ms.
+ * - no key expires before expires_ms, tombstones left out.
  *
  * A table must stay where it is in memory: its block knows it. Single-threaded.
  */
@@ -40,6 +40,7 @@
 struct sc_table {
     uint8_t *block; /* NULL: empty */
     uint64_t expires_ms; /* lower bound of all expiries; SC_TABLE_EXPIRES_NEVER: none has one */
+    uint64_t bytes; /* the owner's: kept when the table is rebuilt, 0 when it is cleared */
     uint32_t count; /* keys */
     uint32_t capacity; /* places */
     uint32_t arena_used; /* in units, like the next two */
@@ -47,6 +48,7 @@ struct sc_table {
     uint32_t arena_size;
     uint8_t unit_shift; /* a unit is 1 << unit_shift bytes */
     bool versions; /* set for an empty table that is to have versions and tombstones */
+    bool roomy; /* set for one in which many keys are going to be put */
 };
 
 /* What is searched: a key, or with whole_hash the end of all keys of that hash. */
@@ -92,8 +94,15 @@ void sc_table_clear(struct sc_table *table, struct sc_blocks *blocks);
 /* Makes `to`, which is empty and may use other blocks, hold the same. */
 void sc_table_copy(struct sc_table *to, const struct sc_table *from, struct sc_blocks *blocks);
 
-/* Forgets versions and tombstones. Places change. */
+/* Gives a table versions: 0 for all keys that are there. Places change. */
+void sc_table_add_versions(struct sc_table *table, struct sc_blocks *blocks);
+
+/* Forgets versions and tombstones; no longer roomy. Places change. */
 void sc_table_drop_versions(struct sc_table *table, struct sc_blocks *blocks);
+
+/* Sets the version of the key at a place, or makes it a tombstone: in a table with versions. */
+void sc_table_set_version(struct sc_table *table, uint32_t at, uint64_t version);
+void sc_table_set_tombstone(struct sc_table *table, uint32_t at);
 
 /* The first place that is not empty from `at` on; capacity if there is none. */
 uint32_t sc_table_next(const struct sc_table *table, uint32_t at);

@@ -124,11 +124,11 @@ static void measure_sets(uint64_t count)
 {
     uint64_t before = resident();
     struct sc_keydir *keydir = sc_keydir_alloc();
-    sc_keydir_opened(keydir);
+    sc_keydir_opened(keydir, NULL, NULL);
     uint64_t start = cpu_ns();
     for (uint64_t i = 0; i < count; i++) {
         struct key key = key_of(i);
-        sc_keydir_set(keydir, slice_of(&key), sc_slot_hash(slice_of(&key)), location_of(i), 0,
+        sc_keydir_set(keydir, slice_of(&key), sc_slot_hash(slice_of(&key)), location_of(i), 0, 0,
                       NULL);
     }
     report_rate("inserts", count, start);
@@ -141,7 +141,7 @@ static void measure_sets(uint64_t count)
         struct key key = key_of(scattered(i, count));
         sc_keydir_remove(keydir, slice_of(&key), sc_slot_hash(slice_of(&key)), NULL);
         key = key_of(scattered(i, count) + count);
-        sc_keydir_set(keydir, slice_of(&key), sc_slot_hash(slice_of(&key)), location_of(i), 0,
+        sc_keydir_set(keydir, slice_of(&key), sc_slot_hash(slice_of(&key)), location_of(i), 0, 0,
                       NULL);
     }
     report_rate("remove one, insert another", count, start);
@@ -152,13 +152,13 @@ static void measure_sets(uint64_t count)
 static void measure_worst(uint64_t count)
 {
     struct sc_keydir *keydir = sc_keydir_alloc();
-    sc_keydir_opened(keydir);
+    sc_keydir_opened(keydir, NULL, NULL);
     uint64_t worst = 0;
     uint64_t slow = 0;
     for (uint64_t i = 0; i < count; i++) {
         struct key key = key_of(i);
         uint64_t start_one = cpu_ns();
-        sc_keydir_set(keydir, slice_of(&key), sc_slot_hash(slice_of(&key)), location_of(i), 0,
+        sc_keydir_set(keydir, slice_of(&key), sc_slot_hash(slice_of(&key)), location_of(i), 0, 0,
                       NULL);
         uint64_t took = cpu_ns() - start_one;
         worst = took > worst ? took : worst;
@@ -195,7 +195,7 @@ static void measure_offers(uint64_t count)
     report_rate("offers, prefetched by 16", count, start);
     report_memory("memory before opened", keydir, before);
     start = cpu_ns();
-    sc_keydir_opened(keydir);
+    sc_keydir_opened(keydir, NULL, NULL);
     report_rate("opened", count, start);
     report_memory("memory after opened", keydir, before);
     sc_keydir_free(keydir);
@@ -212,13 +212,13 @@ static void measure_one_slot(uint64_t count)
         } while (sc_slot_of_key(slice_of(&keys[found])) != 0);
     }
     struct sc_keydir *keydir = sc_keydir_alloc();
-    sc_keydir_opened(keydir);
+    sc_keydir_opened(keydir, NULL, NULL);
     uint64_t worst = 0;
     uint64_t start = cpu_ns();
     for (uint32_t i = 0; i < ONE_SLOT_KEYS; i++) {
         struct sc_slice key = slice_of(&keys[i]);
         uint64_t start_one = cpu_ns();
-        sc_keydir_set(keydir, key, sc_slot_hash(key), location_of(i), 0, NULL);
+        sc_keydir_set(keydir, key, sc_slot_hash(key), location_of(i), 0, 0, NULL);
         uint64_t took = cpu_ns() - start_one;
         worst = took > worst ? took : worst;
     }

@@ -1,9 +1,12 @@
 #include "shard/keydir.h"
+
+#include "common/bytes.h"
 #include "tests/check_main.h"
 #include "tests/shard/keydir_keys.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <xxhash.h>
 
 /* ---- The model: every key there is, in the order of scans, and what should be known of it ---- */
 
@@ -14,6 +17,7 @@ struct model_key {
     uint64_t hash;
     bool present;
     bool tombstone;
+    bool swept; /* a tombstone that was a put and has expired */
     uint64_t id; /* of the location: each is used once */
     uint64_t expires_ms;
     uint64_t version;
@@ -26,6 +30,7 @@ struct model {
     uint64_t seed;
     uint64_t next_id;
     uint64_t cleared[SC_SLOT_COUNT];
+    bool versions[SC_SLOT_COUNT]; /* slots that have versions, once opened */
     struct sc_buf removed; /* ids told to a callback, 8 bytes each */
     bool tombstones_told;
 };
@@ -164,14 +169,19 @@ static void assert_all(const struct model *model)
 {
     uint64_t count = 0;
     uint64_t crowded = 0;
+    uint64_t bytes = 0;
     sc_keydir_check(model->keydir);
     for (size_t i = 0; i < model->count; i++) {
         assert_find(model, &model->keys[i]);
         count += live(&model->keys[i]);
-        crowded += live(&model->keys[i]) && model->keys[i].hash >> 50 == CROWDED_SLOT;
+        if (live(&model->keys[i]) && model->keys[i].hash >> 50 == CROWDED_SLOT) {
+            crowded++;
+            bytes += location_of(model->keys[i].id).size;
+        }
     }
     ck_assert_uint_eq(sc_keydir_count(model->keydir), count);
     ck_assert_uint_eq(sc_keydir_slot_count(model->keydir, CROWDED_SLOT), crowded);
+    ck_assert_uint_eq(sc_keydir_slot_bytes(model->keydir, CROWDED_SLOT), bytes);
 }
 
 /* ---- What the callbacks were told ---- */
@@ -223,26 +233,25 @@ static void do_set(struct model *model, struct model_key *key)
     struct sc_location old;
     uint64_t id = model->next_id++;
     uint64_t expires_ms = random_expiry(model);
-    bool was = sc_keydir_set(model->keydir, key->key, key->hash, location_of(id), expires_ms, &old);
-    EXPECT(was == key->present);
+    uint64_t version = id + 10000; /* larger than any that is offered */
+    bool was = sc_keydir_set(model->keydir, key->key, key->hash, location_of(id), expires_ms,
+                             version, &old);
+    EXPECT(was == live(key));
     if (was) {
         assert_location(old, key->id);
     }
-    key->present = true;
-    key->id = id;
-    key->expires_ms = expires_ms;
+    *key = (struct model_key){key->key, key->hash, true, false, false, id, expires_ms, version};
 }
 
 static void do_remove(struct model *model, struct model_key *key)
 {
     struct sc_location old;
     bool was = sc_keydir_remove(model->keydir, key->key, key->hash, &old);
-    EXPECT(was == key->present);
+    EXPECT(was == live(key));
     if (was) {
         assert_location(old, key->id);
     }
-    key->present = false;
-    key->expires_ms = 0;
+    *key = (struct model_key){.key = key->key, .hash = key->hash};
 }
 
 static void do_relocate(struct model *model, struct model_key *key)
@@ -252,7 +261,7 @@ static void do_relocate(struct model *model, struct model_key *key)
     uint64_t from = right ? key->id : id;
     bool moved =
         sc_keydir_relocate(model->keydir, key->key, key->hash, location_of(from), location_of(id));
-    EXPECT(moved == (right && key->present));
+    EXPECT(moved == (right && live(key)));
     key->id = moved ? id : key->id;
 }
 
@@ -264,9 +273,16 @@ static void do_sweep(struct model *model, uint32_t slot)
     size_t told = 0;
     for (size_t i = 0; i < model->count; i++) {
         struct model_key *key = &model->keys[i];
-        if (key->present && sc_slot_of_hash(key->hash) == slot && key->expires_ms != 0 &&
-            key->expires_ms <= now_ms) {
-            told += forget_told(model, key);
+        if (!live(key) || sc_slot_of_hash(key->hash) != slot || key->expires_ms == 0 ||
+            key->expires_ms > now_ms) {
+            continue;
+        }
+        const struct model_key before = *key;
+        told += forget_told(model, key);
+        if (model->versions[slot]) {
+            *key = before;
+            key->tombstone = true;
+            key->swept = true;
         }
     }
     ck_assert_uint_eq(model->removed.size, told);
@@ -280,10 +296,14 @@ static void do_drop(struct model *model, uint32_t slot)
     sc_keydir_drop_slot(model->keydir, slot, note_removed, model);
     size_t told = 0;
     for (size_t i = 0; i < model->count; i++) {
-        if (model->keys[i].present && sc_slot_of_hash(model->keys[i].hash) == slot) {
-            told += forget_told(model, &model->keys[i]);
+        struct model_key *key = &model->keys[i];
+        if (sc_slot_of_hash(key->hash) != slot) {
+            continue;
         }
+        told += live(key) ? forget_told(model, key) : 0;
+        *key = (struct model_key){.key = key->key, .hash = key->hash};
     }
+    model->cleared[slot] = 0;
     ck_assert_uint_eq(model->removed.size, told);
     ck_assert_uint_eq(sc_keydir_slot_count(model->keydir, slot), 0);
 }
@@ -311,7 +331,7 @@ static void do_something(struct model *model, uint64_t growth)
 START_TEST(random_operations_agree_with_a_model)
 {
     struct model *model = model_alloc((uint64_t)_i + 1);
-    sc_keydir_opened(model->keydir);
+    sc_keydir_opened(model->keydir, NULL, NULL);
     for (unsigned phase = 0; phase < 12; phase++) {
         for (unsigned i = 0; i < 2500; i++) {
             do_something(model, phase % 3 == 0 ? 8 : phase % 3 == 1 ? 5 : 2);
@@ -388,7 +408,7 @@ START_TEST(a_walk_visits_what_stays_exactly_once)
 {
     static const uint64_t page_sizes[] = {1, 2, 3, 7, 50, 1000, KEYS};
     struct model *model = model_alloc((uint64_t)_i + 100);
-    sc_keydir_opened(model->keydir);
+    sc_keydir_opened(model->keydir, NULL, NULL);
     for (size_t i = 0; i < model->count; i++) {
         if (test_below(&model->seed, 4) > 0) {
             do_set(model, &model->keys[i]);
@@ -409,7 +429,7 @@ START_TEST(a_walk_starts_and_ends_where_it_is_told)
     struct page *page = sc_calloc(1, sizeof *page);
     page->model = model;
     page->refuse_at = UINT64_MAX;
-    sc_keydir_opened(model->keydir);
+    sc_keydir_opened(model->keydir, NULL, NULL);
     for (size_t i = 0; i < model->count; i++) {
         do_set(model, &model->keys[i]);
     }
@@ -465,7 +485,8 @@ static void do_offer(struct model *model, struct model_key *key)
         EXPECT(outcome == SC_KEYDIR_NEW);
     }
     if (outcome != SC_KEYDIR_OLDER) {
-        *key = (struct model_key){key->key, key->hash, true, tombstone, id, expires_ms, version};
+        *key = (struct model_key){key->key, key->hash, true,       tombstone,
+                                  false,    id,        expires_ms, version};
     }
 }
 
@@ -513,7 +534,7 @@ START_TEST(offers_in_any_order_leave_the_newest)
                              UINT64_MAX, visit, page));
     ck_assert_uint_eq(page->visited, sc_keydir_count(model->keydir));
     free(page);
-    sc_keydir_opened(model->keydir);
+    sc_keydir_opened(model->keydir, NULL, NULL);
     for (size_t i = 0; i < model->count; i++) {
         model->keys[i].present = live(&model->keys[i]);
         model->keys[i].tombstone = false;
@@ -525,6 +546,203 @@ START_TEST(offers_in_any_order_leave_the_newest)
     }
     assert_all(model);
     model_free(model);
+}
+END_TEST
+
+/* ---- Slots that move ---- */
+
+static void assert_sum(const struct model *model, uint32_t slot)
+{
+    struct sc_keydir_sum expected = {0};
+    for (size_t i = 0; i < model->count; i++) {
+        const struct model_key *key = &model->keys[i];
+        if (sc_slot_of_hash(key->hash) != slot || !key->present ||
+            (key->tombstone && !key->swept)) {
+            continue;
+        }
+        uint8_t bytes[16];
+        sc_le64_put(bytes, key->hash);
+        sc_le64_put(bytes + 8, key->version);
+        expected.count++;
+        expected.unknown += key->version == 0;
+        expected.digest += key->version == 0 ? 0 : XXH3_64bits(bytes, sizeof bytes);
+    }
+    struct sc_keydir_sum sum = sc_keydir_slot_sum(model->keydir, slot);
+    EXPECT(sum.count == expected.count);
+    EXPECT(sum.unknown == expected.unknown);
+    EXPECT(sum.digest == expected.digest);
+}
+
+static void assert_sums(const struct model *model)
+{
+    for (uint32_t slot = 0; slot < SC_SLOT_COUNT; slot++) {
+        EXPECT(sc_keydir_has_versions(model->keydir, slot) == model->versions[slot]);
+        if (model->versions[slot]) {
+            assert_sum(model, slot);
+        }
+    }
+}
+
+static void begin_versions(struct model *model, uint32_t slot)
+{
+    sc_keydir_versions_begin(model->keydir, slot, test_below(&model->seed, 2) > 0);
+    for (size_t i = 0; i < model->count && !model->versions[slot]; i++) {
+        if (sc_slot_of_hash(model->keys[i].hash) == slot) {
+            model->keys[i].version = 0;
+        }
+    }
+    model->versions[slot] = true;
+}
+
+static void end_versions(struct model *model, uint32_t slot)
+{
+    sc_keydir_versions_end(model->keydir, slot);
+    for (size_t i = 0; i < model->count && model->versions[slot]; i++) {
+        struct model_key *key = &model->keys[i];
+        if (sc_slot_of_hash(key->hash) == slot && key->tombstone) {
+            *key = (struct model_key){.key = key->key, .hash = key->hash};
+        }
+    }
+    model->versions[slot] = false;
+    model->cleared[slot] = 0;
+}
+
+static void do_learn(struct model *model, struct model_key *key)
+{
+    uint64_t version = 1 + test_below(&model->seed, 5000);
+    bool right = test_below(&model->seed, 4) > 0;
+    uint64_t id = right ? key->id : model->next_id++;
+    sc_keydir_learn(model->keydir, key->key, key->hash, location_of(id), version);
+    if (right && key->present && key->version == 0 && (!key->tombstone || key->swept) &&
+        model->versions[sc_slot_of_hash(key->hash)]) {
+        key->version = version;
+    }
+}
+
+static void do_something_while_moving(struct model *model, uint64_t growth)
+{
+    struct model_key *key = &model->keys[test_below(&model->seed, model->count)];
+    uint32_t slot = sc_slot_of_hash(key->hash);
+    uint64_t what = test_below(&model->seed, 100);
+    if (what < 1) {
+        (model->versions[slot] ? end_versions : begin_versions)(model, slot);
+    } else if (what < 20) {
+        do_learn(model, key);
+    } else if (what < 40 && model->versions[slot]) {
+        bool would = sc_keydir_would_take(model->keydir, key->key, key->hash, 2500);
+        EXPECT(would == (2500 > model->cleared[slot] && (!key->present || key->version < 2500)));
+        do_offer(model, key);
+    } else {
+        do_something(model, growth);
+    }
+}
+
+START_TEST(slots_with_versions_among_others_agree_with_a_model)
+{
+    struct model *model = model_alloc((uint64_t)_i + 300);
+    sc_keydir_opened(model->keydir, NULL, NULL);
+    for (unsigned phase = 0; phase < 12; phase++) {
+        for (unsigned i = 0; i < 2500; i++) {
+            do_something_while_moving(model, phase % 3 == 0 ? 8 : phase % 3 == 1 ? 5 : 2);
+        }
+        assert_all(model);
+        assert_sums(model);
+    }
+    for (uint32_t slot = 0; slot < SC_SLOT_COUNT; slot++) {
+        end_versions(model, slot);
+    }
+    assert_all(model);
+    model_free(model);
+}
+END_TEST
+
+START_TEST(slots_that_move_keep_their_versions_when_opened)
+{
+    struct model *model = model_alloc((uint64_t)_i + 400);
+    uint8_t arriving[SC_SLOT_COUNT / 8] = {0};
+    uint8_t leaving[SC_SLOT_COUNT / 8] = {0};
+    for (unsigned i = 0; i < 10000; i++) {
+        do_offer(model, &model->keys[test_below(&model->seed, model->count)]);
+    }
+    do_clear(model);
+    for (uint32_t slot = 0; slot < SC_SLOT_COUNT; slot++) {
+        uint64_t what = slot == CROWDED_SLOT ? (uint64_t)_i : test_below(&model->seed, 3);
+        arriving[slot / 8] |= (uint8_t)((what == 0) << slot % 8);
+        leaving[slot / 8] |= (uint8_t)((what == 1) << slot % 8);
+        model->versions[slot] = what < 2;
+        model->cleared[slot] = what == 0 ? model->cleared[slot] : 0;
+        for (size_t i = 0; i < model->count; i++) {
+            struct model_key *key = &model->keys[i];
+            if (sc_slot_of_hash(key->hash) == slot && key->tombstone && what > 0) {
+                *key = (struct model_key){.key = key->key, .hash = key->hash};
+            }
+        }
+    }
+    sc_keydir_opened(model->keydir, arriving, leaving);
+    assert_all(model);
+    assert_sums(model);
+    for (unsigned i = 0; i < 5000; i++) {
+        do_something_while_moving(model, 5);
+    }
+    assert_all(model);
+    assert_sums(model);
+    model_free(model);
+}
+END_TEST
+
+static bool count_visit(void *arg, const struct sc_keydir_entry *entry)
+{
+    (void)entry;
+    ++*(unsigned *)arg;
+    return true;
+}
+
+START_TEST(what_was_swept_while_moving_is_visited_on_demand)
+{
+    struct sc_keydir *keydir = sc_keydir_alloc();
+    struct sc_keydir_position start = {0};
+    struct sc_slice key = sc_slice_str("expires");
+    uint32_t slot = sc_slot_of_key(key);
+    unsigned plain = 0;
+    unsigned swept = 0;
+    sc_keydir_opened(keydir, NULL, NULL);
+    sc_keydir_set(keydir, key, sc_slot_hash(key), location_of(1), 100, 0, NULL);
+    sc_keydir_versions_begin(keydir, slot, false);
+    ck_assert_uint_eq(sc_keydir_sweep_slot(keydir, slot, 100, NULL, NULL), 1);
+    ck_assert_uint_eq(sc_keydir_count(keydir), 0);
+    ck_assert_uint_eq(sc_keydir_slot_sum(keydir, slot).count, 1);
+    (void)sc_keydir_walk(keydir, &start, SC_SLOT_COUNT - 1, 9, count_visit, &plain);
+    (void)sc_keydir_walk_swept(keydir, &start, SC_SLOT_COUNT - 1, 9, count_visit, &swept);
+    ck_assert(plain == 0 && swept == 1);
+    sc_keydir_versions_end(keydir, slot);
+    ck_assert_uint_eq(sc_keydir_slot_count(keydir, slot), 0);
+    sc_keydir_check(keydir);
+    sc_keydir_free(keydir);
+}
+END_TEST
+
+START_TEST(versions_cost_8_bytes_a_key)
+{
+    enum { COUNT = 300000 };
+    struct sc_keydir *keydir = sc_keydir_alloc();
+    sc_keydir_opened(keydir, NULL, NULL);
+    for (uint64_t i = 0; i < COUNT; i++) {
+        uint64_t number[4] = {i};
+        struct sc_slice key = sc_slice(number, sizeof number);
+        sc_keydir_set(keydir, key, sc_slot_hash(key), location_of(i), 0, 0, NULL);
+    }
+    uint64_t before = sc_keydir_memory(keydir);
+    for (uint32_t slot = 0; slot < SC_SLOT_COUNT; slot++) {
+        sc_keydir_versions_begin(keydir, slot, false);
+    }
+    uint64_t with = sc_keydir_memory(keydir) - 16384 * 32;
+    ck_assert_uint_lt(with, before + COUNT * 12);
+    for (uint32_t slot = 0; slot < SC_SLOT_COUNT; slot++) {
+        sc_keydir_versions_end(keydir, slot);
+    }
+    ck_assert_uint_le(sc_keydir_memory(keydir), before + before / 15);
+    sc_keydir_check(keydir);
+    sc_keydir_free(keydir);
 }
 END_TEST
 
@@ -541,10 +759,10 @@ START_TEST(locations_keep_every_bit)
     };
     struct sc_keydir *keydir = sc_keydir_alloc();
     struct sc_slice key = sc_slice_str("key");
-    sc_keydir_opened(keydir);
+    sc_keydir_opened(keydir, NULL, NULL);
     for (size_t i = 0; i < sizeof extremes / sizeof *extremes; i++) {
         struct sc_keydir_entry entry;
-        sc_keydir_set(keydir, key, sc_slot_hash(key), extremes[i], UINT64_MAX - 1, NULL);
+        sc_keydir_set(keydir, key, sc_slot_hash(key), extremes[i], UINT64_MAX - 1, 0, NULL);
         ck_assert(sc_keydir_find(keydir, key, sc_slot_hash(key), &entry));
         ck_assert_uint_eq(entry.location.file, extremes[i].file);
         ck_assert_uint_eq(entry.location.size, extremes[i].size);
@@ -562,12 +780,12 @@ START_TEST(a_slot_full_of_one_hash_works)
     struct sc_keydir *keydir = sc_keydir_alloc();
     struct sc_keydir_entry entry;
     uint8_t room[COLLIDING_SIZE];
-    sc_keydir_opened(keydir);
+    sc_keydir_opened(keydir, NULL, NULL);
     for (unsigned order = 0; order < 3; order++) {
         for (uint64_t i = 0; i < COUNT; i++) {
             uint64_t number = order == 0 ? i : order == 1 ? COUNT - 1 - i : i * 7919 % COUNT;
             struct sc_slice key = colliding_key(room, 1, number);
-            EXPECT(!sc_keydir_set(keydir, key, sc_slot_hash(key), location_of(i), 0, NULL));
+            EXPECT(!sc_keydir_set(keydir, key, sc_slot_hash(key), location_of(i), 0, 0, NULL));
         }
         sc_keydir_check(keydir);
         for (uint64_t i = 0; i < COUNT; i++) {
@@ -590,11 +808,11 @@ START_TEST(memory_is_given_back)
 {
     enum { COUNT = 300000 };
     struct sc_keydir *keydir = sc_keydir_alloc();
-    sc_keydir_opened(keydir);
+    sc_keydir_opened(keydir, NULL, NULL);
     uint64_t before = sc_keydir_memory(keydir);
     for (uint64_t i = 0; i < COUNT; i++) {
         struct sc_slice key = sc_slice(&i, sizeof i);
-        sc_keydir_set(keydir, key, sc_slot_hash(key), location_of(i), 1 + i % 2, NULL);
+        sc_keydir_set(keydir, key, sc_slot_hash(key), location_of(i), 1 + i % 2, 0, NULL);
     }
     uint64_t full = sc_keydir_memory(keydir);
     ck_assert_uint_lt(full, before + COUNT * (sizeof(uint64_t) + 8 + 24));
@@ -616,7 +834,7 @@ END_TEST
 START_TEST(prefetching_changes_nothing)
 {
     struct model *model = model_alloc(5);
-    sc_keydir_opened(model->keydir);
+    sc_keydir_opened(model->keydir, NULL, NULL);
     for (size_t i = 0; i < model->count; i++) {
         sc_keydir_prefetch(model->keydir, model->keys[i].hash);
         sc_keydir_prefetch_key(model->keydir, model->keys[i].hash);
@@ -637,6 +855,10 @@ int main(void)
     tcase_add_loop_test(tcase, a_walk_visits_what_stays_exactly_once, 0, 4);
     tcase_add_test(tcase, a_walk_starts_and_ends_where_it_is_told);
     tcase_add_loop_test(tcase, offers_in_any_order_leave_the_newest, 0, 8);
+    tcase_add_loop_test(tcase, slots_with_versions_among_others_agree_with_a_model, 0, 12);
+    tcase_add_loop_test(tcase, slots_that_move_keep_their_versions_when_opened, 0, 3);
+    tcase_add_test(tcase, what_was_swept_while_moving_is_visited_on_demand);
+    tcase_add_test(tcase, versions_cost_8_bytes_a_key);
     tcase_add_test(tcase, locations_keep_every_bit);
     tcase_add_test(tcase, a_slot_full_of_one_hash_works);
     tcase_add_test(tcase, memory_is_given_back);

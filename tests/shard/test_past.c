@@ -48,7 +48,7 @@ static struct fixture *fixture_alloc(const char *name)
     struct fixture *f = sc_calloc(1, sizeof *f);
     f->random = test_random_start(name);
     f->keydir = sc_keydir_alloc();
-    sc_keydir_opened(f->keydir);
+    sc_keydir_opened(f->keydir, NULL, NULL);
     f->next_location = 1;
     size_t count = 0;
     for (unsigned n = 0; count < KEYS; n++) {
@@ -85,7 +85,7 @@ static struct sc_location location_of(uint64_t number)
 static void set(struct fixture *f, size_t i, uint64_t expires_ms)
 {
     struct sc_location at = location_of(f->next_location);
-    sc_keydir_set(f->keydir, key_at(f, i), sc_slot_hash(key_at(f, i)), at, expires_ms, NULL);
+    sc_keydir_set(f->keydir, key_at(f, i), sc_slot_hash(key_at(f, i)), at, expires_ms, 0, NULL);
     f->values[i] = (struct value){f->next_location++, expires_ms};
 }
 
