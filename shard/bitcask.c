@@ -335,3 +335,14 @@ void sc_bitcask_stats(const struct sc_bitcask *store, struct sc_bitcask_stats *s
         stats->dead_bytes += sc_segment_dead_bytes(segment) + segment->deletion_bytes;
     }
 }
+
+struct sc_bitcask_slot sc_bitcask_slot(const struct sc_bitcask *store, uint32_t slot)
+{
+    return (struct sc_bitcask_slot){sc_keydir_slot_count(store->keydir, slot),
+                                    sc_keydir_slot_bytes(store->keydir, slot)};
+}
+
+uint64_t sc_bitcask_disk_free(const struct sc_bitcask *store)
+{
+    return sc_files_free(&store->files);
+}

@@ -274,4 +274,14 @@ struct sc_bitcask_stats {
 };
 void sc_bitcask_stats(const struct sc_bitcask *store, struct sc_bitcask_stats *stats);
 
+/* What a slot holds: keys, expired but unswept ones included, and the bytes of their records. */
+struct sc_bitcask_slot {
+    uint64_t keys;
+    uint64_t bytes;
+};
+struct sc_bitcask_slot sc_bitcask_slot(const struct sc_bitcask *store, uint32_t slot);
+
+/* Bytes that are free on the disk of the directory; 0 also when nobody knows. */
+uint64_t sc_bitcask_disk_free(const struct sc_bitcask *store);
+
 #endif

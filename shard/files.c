@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define LOCK_NAME "LOCK"
@@ -203,4 +204,10 @@ enum sc_status sc_files_replace(const struct sc_files *files, const char *name, 
     }
     sc_failpoint("replace_renamed");
     return sc_files_sync(files, why) == SC_OK ? SC_OK : SC_UNKNOWN;
+}
+
+uint64_t sc_files_free(const struct sc_files *files)
+{
+    struct statvfs disk;
+    return fstatvfs(files->dir_fd, &disk) == 0 ? (uint64_t)disk.f_bavail * disk.f_frsize : 0;
 }

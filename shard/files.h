@@ -66,6 +66,9 @@ enum sc_status sc_files_sync(const struct sc_files *files, char *why);
 enum sc_status sc_files_replace(const struct sc_files *files, const char *name, const void *data,
                                 size_t size, char *why);
 
+/* Bytes that are free on the disk; 0 also when the system does not tell. */
+uint64_t sc_files_free(const struct sc_files *files);
+
 /* sc_fail with SC_IO: "cannot DO NAME in PATH: errno in words". */
 enum sc_status sc_files_fail(const struct sc_files *files, const char *doing, const char *name,
                              char *why);

@@ -54,7 +54,7 @@ void sc_membership_hello(const struct sc_membership *membership, struct sc_buf *
     sc_bitcask_stats(membership->store, &stats);
     sc_mp_put_array(reply, 2);
     sc_mp_put_uint(reply, SC_OK);
-    sc_mp_put_map(reply, 6);
+    sc_mp_put_map(reply, 9);
     sc_mp_put_cstr(reply, "clock_ms");
     sc_mp_put_uint(reply, sc_clock_mono_ms());
     sc_mp_put_cstr(reply, "adopted");
@@ -67,6 +67,12 @@ void sc_membership_hello(const struct sc_membership *membership, struct sc_buf *
     sc_mp_put_uint(reply, identity.term);
     sc_mp_put_cstr(reply, "keys");
     sc_mp_put_uint(reply, stats.keys);
+    sc_mp_put_cstr(reply, "bytes");
+    sc_mp_put_uint(reply, stats.live_bytes);
+    sc_mp_put_cstr(reply, "memory");
+    sc_mp_put_uint(reply, stats.keydir_bytes);
+    sc_mp_put_cstr(reply, "disk_free");
+    sc_mp_put_uint(reply, sc_bitcask_disk_free(membership->store));
 }
 
 void sc_membership_adopt(struct sc_membership *membership, const struct sc_msg_request *request,
@@ -195,6 +201,32 @@ void sc_membership_grant(struct sc_membership *membership, const struct sc_msg_r
     memcpy(membership->owned, owned, sizeof owned);
     sc_log_info("granted slots at epoch=%" PRIu64 " term=%" PRIu64, request->epoch, request->term);
     sc_msg_reply_status(reply, SC_OK, NULL);
+}
+
+void sc_membership_slots(const struct sc_membership *membership, struct sc_buf *reply)
+{
+    sc_mp_put_array(reply, 2);
+    sc_mp_put_uint(reply, SC_OK);
+    size_t count_at = sc_mp_open_array(reply);
+    uint32_t count = 0;
+    for (uint32_t first = 0; first < SC_SLOT_COUNT; first++) {
+        if (!sc_membership_serves(membership, first)) {
+            continue;
+        }
+        struct sc_bitcask_slot here = sc_bitcask_slot(membership->store, first);
+        uint32_t last = first;
+        /* Neighbours that are empty too need not be told apart. */
+        while (here.keys == 0 && last + 1 < SC_SLOT_COUNT &&
+               sc_membership_serves(membership, last + 1) &&
+               sc_bitcask_slot(membership->store, last + 1).keys == 0) {
+            last++;
+        }
+        const struct sc_msg_slots slots = {first, last, here.keys, here.bytes};
+        sc_msg_put_slots(reply, &slots);
+        count++;
+        first = last;
+    }
+    sc_mp_close_array(reply, count_at, count);
 }
 
 /* True when range i is the first of its shard. */

@@ -53,6 +53,9 @@ void sc_membership_adopt(struct sc_membership *membership, const struct sc_msg_r
 void sc_membership_grant(struct sc_membership *membership, const struct sc_msg_request *request,
                          struct sc_buf *reply);
 
+/* The operation x.slots: how much is in the slots served. */
+void sc_membership_slots(const struct sc_membership *membership, struct sc_buf *reply);
+
 /* The reply to "map" as far as this shard knows it. */
 void sc_membership_map(const struct sc_membership *membership, struct sc_buf *reply);
 

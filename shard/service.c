@@ -330,6 +330,9 @@ static sc_bitcask_position execute_other(struct sc_service *service, struct sc_m
     case SC_OP_X_ADOPT:
         sc_membership_adopt(&service->membership, request, reply);
         return 0;
+    case SC_OP_X_SLOTS:
+        sc_membership_slots(&service->membership, reply);
+        return 0;
     case SC_OP_X_GRANT:
         sc_membership_grant(&service->membership, request, reply);
         return 0;

@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "shard/record.h"
 #include "tests/caller.h"
 #include "tests/check_main.h"
 
@@ -235,6 +236,36 @@ START_TEST(replies_to_many_writes_in_flight_share_commits)
 }
 END_TEST
 
+START_TEST(slots_are_told_with_what_is_in_them)
+{
+    struct sc_msg_slots slots;
+    uint32_t count;
+    uint32_t next = 100;
+    uint64_t keys = 0;
+    uint64_t bytes = 0;
+    adopt();
+    ck_assert_int_eq(grant(1, 1, 100, SC_SLOT_COUNT - 1), SC_OK);
+    ck_assert_int_eq(put("a", "value"), SC_OK);
+    ck_assert_int_eq(put("foo", "another value"), SC_OK);
+    ck_assert_int_eq(put("foo", "and this instead"), SC_OK);
+    sc_msg_put_op(&request, SC_OP_X_SLOTS, 0);
+    ck_assert_int_eq(ask(), SC_OK);
+    ck_assert(sc_msg_read_slots(&call.reply, &count));
+    for (uint32_t i = 0; i < count; i++) {
+        ck_assert(sc_msg_next_slots(&call.reply, &slots));
+        ck_assert_uint_eq(slots.first, next);
+        ck_assert(slots.keys == 0 || slots.first == slots.last);
+        next = slots.last + 1;
+        keys += slots.keys;
+        bytes += slots.bytes;
+    }
+    ck_assert_uint_eq(next, SC_SLOT_COUNT);
+    ck_assert_uint_eq(count, 5);
+    ck_assert_uint_eq(keys, 2);
+    ck_assert_uint_eq(bytes, sc_record_size(1, 6) + sc_record_size(3, 17));
+}
+END_TEST
+
 START_TEST(sync_waits_for_the_disk_whatever_the_setting)
 {
     close_service();
@@ -380,6 +411,7 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, an_adopted_directory_cannot_be_adopted_by_another_cluster);
     tcase_add_test(tcase, an_acknowledged_write_is_committed);
     tcase_add_test(tcase, replies_to_many_writes_in_flight_share_commits);
+    tcase_add_test(tcase, slots_are_told_with_what_is_in_them);
     tcase_add_test(tcase, sync_waits_for_the_disk_whatever_the_setting);
     tcase_add_test(tcase, a_write_may_ask_for_the_disk_itself);
     tcase_add_test(tcase, an_interval_syncs_what_was_written);
