@@ -23,6 +23,19 @@
 /* The value of `posted` while nobody is draining. */
 static struct sc_sp_event idle_mark;
 
+int sc_sp_thread_start(pthread_t *thread, const char *name, void *(*run)(void *arg), void *arg)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(thread, NULL, run, arg);
+    if (error == 0) {
+        pthread_setname_np(*thread, name);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
 void sc_sp_event_init(struct sc_sp_event *event, struct sc_sp_hub *hub, void (*run)(void *arg),
                       void *arg)
 {
@@ -108,6 +121,11 @@ static void settle(struct sc_sp_hub *hub, bool draining)
 {
     while (work(hub, draining)) {
     }
+}
+
+void sc_sp_hub_settle(struct sc_sp_hub *hub)
+{
+    settle(hub, false);
 }
 
 /* The lock has been let go: if somebody waits for it, waits until he has got it. A mutex alone
@@ -259,7 +277,10 @@ enum sc_status sc_sp_hub_open(const struct sc_sp_hub_options *options, struct sc
         hub_free(new);
         return sc_fail(why, SC_INTERNAL, "cannot start the transport: %s", nng_strerror(error));
     }
-    error = sc_sp_caretaker_start(new);
+    error = sc_sp_poller_start(new);
+    if (error == 0 && (error = sc_sp_caretaker_start(new)) != 0) {
+        sc_sp_poller_stop(new);
+    }
     if (error != 0) {
         hub_free(new);
         return sc_fail(why, SC_INTERNAL, "cannot start a thread: %s", strerror(error));
@@ -347,6 +368,7 @@ void sc_sp_hub_close(struct sc_sp_hub *hub, uint32_t drain_ms)
     while (atomic_load(&hub->posted) != &idle_mark) {
         sched_yield(); /* a thread of nng is about to leave */
     }
+    sc_sp_poller_stop(hub);
     sc_sp_caretaker_stop(hub);
 
     struct sc_sp_listener *listener;

@@ -18,9 +18,9 @@
  * Threads. Everything of a hub is guarded by its one lock. All callbacks run with the lock held, on
  * threads of nng or of the hub, and must not block: no disk, no sleep, no waiting for another
  * message. A thread of the program's own enters through sc_sp_hub_lock; callbacks may also run in
- * its sc_sp_hub_unlock, so it must not hold a lock then that they take. Receives that complete at
- * the same time are handled by one thread, one after the other; then their output is sent, joined
- * per connection, one send in flight for each. A thread of nng takes on the signal mask of whoever
+ * its sc_sp_hub_unlock, so it must not hold a lock then that they take. What has arrived at the
+ * same time is handled by one thread, one after the other; then the output is sent, joined per
+ * connection, one send in flight for each. A thread of nng takes on the signal mask of whoever
  * calls nng first: block what the program waits for with sigwait or signalfd before the first hub
  * is opened. After fork() a child must not use a hub.
  *
@@ -36,6 +36,7 @@
 #include "common/buf.h"
 #include "common/status.h"
 
+struct nng_stream;
 struct sc_sp_hub;
 struct sc_sp_listener;
 struct sc_sp_link;
@@ -44,6 +45,9 @@ struct sc_sp_conn;
 #define SC_SP_HOPS_MAX 8
 
 /* ---- Hub ---- */
+
+/* The descriptor of a stream on tcp or ipc, -1 if it cannot be found. */
+typedef int sc_sp_descriptor_fn(struct nng_stream *stream, bool ipc);
 
 struct sc_sp_hub_options {
     size_t message_max; /* bytes of a message body; a longer frame closes the connection */
@@ -54,6 +58,9 @@ struct sc_sp_hub_options {
     /* Called about every SC_SP_TICK_MS, for time-outs. NULL: none. */
     void (*on_tick)(void *arg);
     void *arg;
+    /* With it, see common/sp_descriptor.h, the hub watches its connections on a thread of its own.
+     * NULL: threads of nng do, which takes more switches and system calls. */
+    sc_sp_descriptor_fn *descriptor;
 };
 
 #define SC_SP_TICK_MS 50

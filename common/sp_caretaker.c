@@ -1,4 +1,3 @@
-#include <signal.h>
 #include <time.h>
 
 #include "common/clock.h"
@@ -127,15 +126,7 @@ int sc_sp_caretaker_start(struct sc_sp_hub *hub)
     pthread_mutex_init(&caretaker->lock, NULL);
     sc_sp_caretaker_condition(&caretaker->wake);
     caretaker->wake_ms = UINT64_MAX;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&caretaker->thread, NULL, caretaker_thread, hub);
-    if (error == 0) {
-        pthread_setname_np(caretaker->thread, "sp:caretaker");
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return error;
+    return sc_sp_thread_start(&caretaker->thread, "sp:caretaker", caretaker_thread, hub);
 }
 
 void sc_sp_caretaker_stop(struct sc_sp_hub *hub)

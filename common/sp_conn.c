@@ -38,6 +38,8 @@ struct sc_sp_conn *sc_sp_conn_open(struct sc_sp_hub *hub, const struct sc_sp_con
     conn->idle_ms = setup->idle_ms;
     conn->references = 1;
     LIST_INSERT_HEAD(&hub->conns, conn, all);
+    conn->fd = -1;
+    sc_sp_poller_add(conn);
 
     sc_sp_frame_handshake_put(sc_buf_reserve(&conn->out, SC_SP_FRAME_HANDSHAKE), setup->protocol);
     conn->out.size += SC_SP_FRAME_HANDSHAKE;
@@ -66,6 +68,7 @@ void sc_sp_conn_kill(struct sc_sp_conn *conn, const char *why)
         return;
     }
     conn->dead = true;
+    sc_sp_poller_remove(conn);
     nng_stream_close(conn->stream);
     conn->ops->died(conn, why);
     sc_sp_conn_weigh(conn);
@@ -141,30 +144,45 @@ void sc_sp_conn_touch(struct sc_sp_conn *conn)
     }
 }
 
+/* True when an aio without a callback that has been submitted is done. */
+static bool aio_done(nng_aio *aio)
+{
+    return nng_aio_count(aio) > 0 || nng_aio_result(aio) != 0;
+}
+
 /* ---- Sending ---- */
 
-/* Tries to send `bytes` without waiting. Returns 0 and how many have left, NNG_ECANCELED when none
- * can leave now, or the error.
+/* Sends, or receives, without waiting. Returns 0 and how many bytes were, NNG_ECANCELED when none
+ * can be now, or the error.
  *
- * The operation is submitted and at once aborted: nng sends what it can while the operation is
- * being submitted, and an abort does nothing to what is done. This saves the thread that a
- * callback would be run on. The wait ends at once, too; it only makes sure that nng is through with
- * the aio when another of its threads has been completing it at the very same time. */
-static int send_now(struct sc_sp_conn *conn, struct sc_slice bytes, size_t *sent)
+ * The operation is submitted and at once aborted: nng does what it can while the operation is being
+ * submitted, and an abort does nothing to what is done. This saves the thread that a callback would
+ * be run on. The wait ends at once, too; it only makes sure that nng is through with the aio when
+ * another of its threads has been completing it at the very same time. */
+static int transfer_now(struct sc_sp_conn *conn, void (*submit)(nng_stream *, nng_aio *),
+                        void *data, size_t size, size_t *count)
 {
     nng_aio *aio = conn->hub->now_aio;
-    nng_iov iov = {(void *)bytes.data, bytes.size};
-    *sent = 0;
-    int error = nng_aio_set_iov(aio, 1, &iov);
-    if (error != 0) {
-        return error;
+    nng_iov iov = {data, size};
+    (void)nng_aio_set_iov(aio, 1, &iov); /* cannot fail for one */
+    submit(conn->stream, aio);
+    if (!aio_done(aio)) {
+        nng_aio_abort(aio, NNG_ECANCELED);
     }
-    nng_stream_send(conn->stream, aio);
-    nng_aio_abort(aio, NNG_ECANCELED);
     nng_aio_wait(aio);
-    error = nng_aio_result(aio);
-    *sent = error == 0 ? nng_aio_count(aio) : 0;
+    int error = nng_aio_result(aio);
+    *count = error == 0 ? nng_aio_count(aio) : 0;
     return error;
+}
+
+static int send_now(struct sc_sp_conn *conn, struct sc_slice bytes, size_t *sent)
+{
+    return transfer_now(conn, nng_stream_send, (void *)bytes.data, bytes.size, sent);
+}
+
+static int receive_now(struct sc_sp_conn *conn, uint8_t *data, size_t room, size_t *received)
+{
+    return transfer_now(conn, nng_stream_recv, data, room, received);
 }
 
 static void count_sent(struct sc_sp_conn *conn, size_t sent)
@@ -326,12 +344,6 @@ static void handle_input(struct sc_sp_conn *conn)
     }
 }
 
-/* True when an aio without a callback that has been submitted is done. */
-static bool aio_done(nng_aio *aio)
-{
-    return nng_aio_count(aio) > 0 || nng_aio_result(aio) != 0;
-}
-
 /*
  * A receive uses an aio that has no callback, so that no thread is woken when its bytes come. As
  * long as a thread is draining events anyway it looks itself whether the receive is done: the
@@ -414,11 +426,41 @@ static void received(void *arg)
     sc_sp_conn_unref(conn);
 }
 
+/* Receives what a connection has ready that the poller watches. Nothing waits in nng afterwards. */
+static void receive_ready(struct sc_sp_conn *conn)
+{
+    assert(!conn->dead && conn->ready);
+    size_t room;
+    size_t count;
+    uint8_t *data = sc_sp_input_room(&conn->in, &room);
+    int error = receive_now(conn, data, room, &count);
+    if (error == NNG_ECANCELED || (count < room && !conn->ended)) {
+        conn->ready = false;
+    }
+    if (error == 0) {
+        count_received(conn, count);
+        handle_input(conn);
+    } else if (error != NNG_ECANCELED) {
+        sc_sp_conn_kill(conn, nng_strerror(error));
+    }
+    sc_sp_conn_touch(conn);
+}
+
 /* ---- Work ---- */
 
 static bool can_receive(const struct sc_sp_conn *conn)
 {
-    return !conn->dead && !conn->unread && !conn->receiving && !over(conn) && takes_requests(conn);
+    bool possible = conn->fd >= 0 ? conn->ready : !conn->receiving;
+    return possible && !conn->dead && !conn->unread && !over(conn) && takes_requests(conn);
+}
+
+void sc_sp_conn_ready(struct sc_sp_conn *conn, bool ended)
+{
+    conn->ready = true;
+    conn->ended = conn->ended || ended;
+    if (can_receive(conn)) {
+        receive_ready(conn);
+    }
 }
 
 void sc_sp_conn_work(struct sc_sp_conn *conn)
@@ -443,7 +485,9 @@ void sc_sp_conn_arm(struct sc_sp_conn *conn, bool draining)
 {
     assert(conn->arming);
     conn->arming = false;
-    if (can_receive(conn)) {
+    if (can_receive(conn) && conn->fd >= 0) {
+        receive_ready(conn);
+    } else if (can_receive(conn)) {
         receive(conn);
         if (conn->watched && !draining) {
             sc_sp_conn_leave(conn);
@@ -461,7 +505,9 @@ static void trim(struct sc_sp_conn *conn)
     if (!conn->sending) {
         sc_buf_fini(&conn->wire);
     }
-    if (conn->receiving && sc_sp_input_trimmable(&conn->in)) {
+    if (conn->fd >= 0 && sc_sp_input_trimmable(&conn->in)) {
+        sc_sp_input_trim(&conn->in);
+    } else if (conn->receiving && sc_sp_input_trimmable(&conn->in)) {
         nng_aio_abort(conn->receive_aio, NNG_ECANCELED);
         nng_aio_abort(conn->wake_aio, NNG_ECANCELED);
     }

@@ -3,6 +3,7 @@
  *
  *   sp.c            the hub: its lock, events of nng, the work done when the lock is let go
  *   sp_caretaker.c  its own thread: time-outs, ticks, redials
+ *   sp_poller.c     a thread that watches the sockets of connections
  *   sp_conn.c       one connection of either kind: handshake, receiving, sending, end
  *   sp_server.c     listeners, requests and replies
  *   sp_link.c       links: dialling, requests in flight
@@ -14,8 +15,8 @@
  *  1. An operation is submitted to a stream only while its connection is not dead: nng never
  *     completes what is submitted after a close.
  *  2. A connection is freed when nobody refers to it. References: one until it is dead, one for
- *     the receive in flight, one for the send in flight, one while it stands in a work list, and
- *     one for each origin given out.
+ *     the receive in flight, one for the send in flight, one while it stands in a work list, one
+ *     while the poller may name it, and one for each origin given out.
  *  3. Callbacks of the program are only called from events, from the caretaker or while the lock is
  *     being let go, never from inside a function that the program called; except that
  *     sc_sp_link_close ends what is in flight.
@@ -86,6 +87,7 @@ struct sc_sp_conn {
     struct sc_sp_traffic *traffic; /* the owner's, not used once dead */
     LIST_ENTRY(sc_sp_conn) all;
     STAILQ_ENTRY(sc_sp_conn) work, arm; /* in the hub's lists of these names */
+    STAILQ_ENTRY(sc_sp_conn) removed; /* in the poller's */
     TAILQ_ENTRY(sc_sp_conn) watch;
     struct sc_sp_event received, sent;
     uint64_t references;
@@ -93,6 +95,9 @@ struct sc_sp_conn {
     bool open; /* handshake done */
     bool receiving, sending, working, arming;
     bool watched; /* in the hub's list `watch`: nothing else tells the end of its receive */
+    int fd; /* that the poller watches; -1: nng tells when it has received */
+    bool ready; /* there may be more to receive, the poller said */
+    bool ended; /* ... and then comes the end */
     bool unread; /* `in` may hold whole frames, left because of too much output or the end */
     uint64_t period; /* the last in which it has sent something */
     uint64_t since_ms; /* beginning, then the last sign of life */
@@ -188,10 +193,23 @@ struct sc_sp_caretaker {
     bool stop; /* guarded by lock */
 };
 
+/* The thread that watches connections, if the hub can find their descriptors: while a connection is
+ * watched here, nothing waits in nng for it to receive. Its bytes go through nng all the same. */
+struct sc_sp_poller {
+    pthread_t thread;
+    int epoll_fd;
+    int wake_fd; /* eventfd: look at the fields below */
+    /* Guarded by the hub's lock. */
+    bool stop;
+    bool handling; /* the thread holds the lock and will look at the list */
+    struct sc_sp_work_list removed; /* connections not watched any more */
+};
+
 struct sc_sp_hub {
     /* Constant. */
     struct sc_sp_hub_options options;
     struct sc_sp_caretaker caretaker;
+    struct sc_sp_poller poller;
 
     /* Events posted and not yet taken, the newest first: NULL if there are none, or a mark of its
      * own while nobody is draining them. Any thread. */
@@ -235,6 +253,12 @@ void sc_sp_event_post(void *arg);
 /* Has an event run by the thread that is draining at the moment. Lock held. */
 void sc_sp_event_queue(struct sc_sp_event *event);
 
+/* Does the work that has gathered, as whoever lets go of the lock must. Lock held. */
+void sc_sp_hub_settle(struct sc_sp_hub *hub);
+
+/* Starts a thread that takes no signals. Returns an errno. */
+int sc_sp_thread_start(pthread_t *thread, const char *name, void *(*run)(void *arg), void *arg);
+
 uint64_t sc_sp_hub_random(struct sc_sp_hub *hub);
 
 /* Something that sc_sp_hub_close may wait for has ended. */
@@ -242,7 +266,7 @@ void sc_sp_hub_ended(struct sc_sp_hub *hub);
 
 /* ---- sp_caretaker.c ---- */
 
-/* Starts the thread, which takes no signals. Returns an errno. */
+/* Starts the thread. Returns an errno. */
 int sc_sp_caretaker_start(struct sc_sp_hub *hub);
 
 /* Ends it and frees the links that are left. Lock not held. */
@@ -255,6 +279,20 @@ void sc_sp_caretaker_wake_at(struct sc_sp_hub *hub, uint64_t ms);
 /* A condition variable of the monotonic clock, and a time for it. */
 void sc_sp_caretaker_condition(pthread_cond_t *condition);
 struct timespec sc_sp_caretaker_time(uint64_t ms);
+
+/* ---- sp_poller.c ---- */
+
+/* Starts the thread, if there is one. Returns an errno. */
+int sc_sp_poller_start(struct sc_sp_hub *hub);
+
+/* Ends it, when no connection is left. Lock not held. */
+void sc_sp_poller_stop(struct sc_sp_hub *hub);
+
+/* Watches a connection from now on, if its descriptor can be found. Lock held. */
+void sc_sp_poller_add(struct sc_sp_conn *conn);
+
+/* Before the connection is closed. Lock held. */
+void sc_sp_poller_remove(struct sc_sp_conn *conn);
 
 /* ---- sp_conn.c: lock held ---- */
 
@@ -289,6 +327,10 @@ void sc_sp_conn_weigh(struct sc_sp_conn *conn);
 
 /* Sends what waits and handles frames that were left. */
 void sc_sp_conn_work(struct sc_sp_conn *conn);
+
+/* The poller has seen that there is something to receive. `ended`: and that nothing comes after it.
+ */
+void sc_sp_conn_ready(struct sc_sp_conn *conn, bool ended);
 
 /* Receives again. If this thread is draining, it looks after the receive (see below), else a thread
  * of nng is told when it is done. */

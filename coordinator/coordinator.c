@@ -256,7 +256,8 @@ enum sc_status sc_coordinator_open(const struct sc_coordinator_options *options,
     struct sc_sp_hub_options hub = {.message_max = message_max + MESSAGE_SLACK,
                                     .on_drained = on_drained,
                                     .on_tick = on_tick,
-                                    .arg = coordinator};
+                                    .arg = coordinator,
+                                    .descriptor = options->descriptor};
     enum sc_status status = sc_sp_hub_open(&hub, &coordinator->hub, why);
     if (status == SC_OK) {
         struct sc_fleet_options fleet = {.dir = options->dir,

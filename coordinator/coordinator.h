@@ -12,6 +12,7 @@
 #define SC_COORDINATOR_COORDINATOR_H
 
 #include "common/limits.h"
+#include "common/sp.h"
 #include "common/status.h"
 
 #include <stddef.h>
@@ -20,6 +21,7 @@
 struct sc_coordinator;
 
 struct sc_coordinator_options {
+    sc_sp_descriptor_fn *descriptor; /* of struct sc_sp_hub_options */
     const char *dir;
     const char *const *shard_urls; /* for the first start only */
     size_t shard_count;

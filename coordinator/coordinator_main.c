@@ -7,6 +7,7 @@
 #include "common/flags.h"
 #include "common/limits.h"
 #include "common/log.h"
+#include "common/sp_descriptor.h"
 #include "common/version.h"
 #include "coordinator/cluster.h"
 #include "coordinator/coordinator.h"
@@ -103,6 +104,7 @@ static enum sc_status serve(const struct flags *flags, struct sc_coordinator *co
 static enum sc_status run(const struct flags *flags, char *why)
 {
     struct sc_coordinator_options options = {
+        .descriptor = sc_sp_descriptor,
         .dir = flags->common.dir,
         .shard_urls = flags->shards,
         .shard_count = flags->shard_count,

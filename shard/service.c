@@ -412,7 +412,8 @@ enum sc_status sc_service_open(struct sc_bitcask *store, const struct sc_service
     struct sc_sp_hub_options hub = {.message_max = options->message_max,
                                     .on_drained = on_drained,
                                     .on_tick = on_tick,
-                                    .arg = service};
+                                    .arg = service,
+                                    .descriptor = options->descriptor};
     enum sc_status status = sc_sp_hub_open(&hub, &service->hub, why);
     struct sc_committer *committer = NULL;
     struct sc_upkeep *upkeep = NULL;

@@ -23,6 +23,7 @@ struct sc_service;
 struct sc_service_options {
     size_t message_max; /* bytes of a message body */
     uint32_t value_max; /* bytes of an encoded value */
+    sc_sp_descriptor_fn *descriptor; /* of struct sc_sp_hub_options */
     int32_t sync_ms; /* as in struct sc_bitcask_options */
     struct sc_upkeep_options upkeep;
 };

@@ -6,6 +6,7 @@
 #include "common/flags.h"
 #include "common/limits.h"
 #include "common/log.h"
+#include "common/sp_descriptor.h"
 #include "common/version.h"
 #include "shard/service.h"
 
@@ -138,6 +139,7 @@ static enum sc_status serve(const struct flags *flags, struct sc_bitcask *store,
     struct sc_service_options options = {.message_max =
                                              (size_t)flags->common.message_max + (1u << 16),
                                          .value_max = (uint32_t)flags->common.value_max,
+                                         .descriptor = sc_sp_descriptor,
                                          .sync_ms = flags->sync_ms,
                                          .upkeep = flags->upkeep};
     struct sc_service *service = NULL;

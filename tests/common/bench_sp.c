@@ -25,6 +25,7 @@
 #include "common/bytes.h"
 #include "common/clock.h"
 #include "common/sp.h"
+#include "common/sp_descriptor.h"
 
 static void die(const char *what)
 {
@@ -100,7 +101,8 @@ static void serve(const char *url, const char *upstream)
     char why[SC_WHY_SIZE];
     struct relay relay = {0};
     struct sc_sp_hub *hub;
-    struct sc_sp_hub_options options = {.message_max = (size_t)64 << 20};
+    struct sc_sp_hub_options options = {.message_max = (size_t)64 << 20,
+                                        .descriptor = sc_sp_descriptor};
     if (sc_sp_hub_open(&options, &hub, why) != SC_OK) {
         die(why);
     }

@@ -24,6 +24,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/sp.h"
+#include "common/sp_descriptor.h"
 #include "tests/check_main.h"
 
 #define PATIENCE_MS 20000
@@ -77,6 +78,12 @@ static inline const char *listen_url(int which)
     return which == 0 ? "tcp://127.0.0.1:0" : ipc_url;
 }
 
+/* The tests run twice: with SC_TEST_SP_POLLER set the hubs watch their connections themselves. */
+static inline sc_sp_descriptor_fn *descriptor(void)
+{
+    return getenv("SC_TEST_SP_POLLER") != NULL ? sc_sp_descriptor : NULL;
+}
+
 /* ---- A server: echoes, or keeps the requests to be answered later ---- */
 
 struct server {
@@ -125,7 +132,8 @@ static inline struct server *server_start(struct sc_sp_listener_options options)
     struct sc_sp_hub_options hub = {.message_max = SERVER_MESSAGE_MAX,
                                     .on_drained = server_drained,
                                     .on_tick = server_tick,
-                                    .arg = server};
+                                    .arg = server,
+                                    .descriptor = descriptor()};
     ck_assert_int_eq(sc_sp_hub_open(&hub, &server->hub, why), SC_OK);
     options.on_request = server_request;
     options.arg = server;
@@ -199,7 +207,7 @@ static inline struct client *client_open(const char *url)
 {
     struct client *client = calloc(1, sizeof *client);
     char why[SC_WHY_SIZE];
-    struct sc_sp_hub_options hub = {.message_max = 4u << 20};
+    struct sc_sp_hub_options hub = {.message_max = 4u << 20, .descriptor = descriptor()};
     ck_assert_int_eq(sc_sp_hub_open(&hub, &client->hub, why), SC_OK);
     struct sc_sp_link_options options = {.url = url,
                                          .on_state = client_state,

@@ -182,7 +182,7 @@ static void expect_refusal(const char *url, const char *words)
     struct sc_sp_hub *hub;
     struct sc_sp_listener *listener;
     char why[SC_WHY_SIZE] = "";
-    struct sc_sp_hub_options options = {.message_max = 1000};
+    struct sc_sp_hub_options options = {.message_max = 1000, .descriptor = descriptor()};
     ck_assert_int_eq(sc_sp_hub_open(&options, &hub, why), SC_OK);
     struct sc_sp_listener_options at = {.url = url, .on_request = server_request};
     ck_assert_int_eq(sc_sp_listen(hub, &at, &listener, why), SC_IO);

@@ -230,7 +230,7 @@ START_TEST(a_server_that_does_not_shake_hands_is_left)
 {
     struct impostor impostor = impostor_open(_i);
     struct client *client = calloc(1, sizeof *client);
-    struct sc_sp_hub_options hub = {.message_max = 1000};
+    struct sc_sp_hub_options hub = {.message_max = 1000, .descriptor = descriptor()};
     char why[SC_WHY_SIZE];
     ck_assert_int_eq(sc_sp_hub_open(&hub, &client->hub, why), SC_OK);
     struct sc_sp_link_options options = {.url = impostor.url,
@@ -413,7 +413,7 @@ START_TEST(a_link_may_be_closed_during_a_reply)
 {
     struct server *server = server_open(listen_url(_i));
     struct suicide suicide = {0};
-    struct sc_sp_hub_options options = {.message_max = 1000};
+    struct sc_sp_hub_options options = {.message_max = 1000, .descriptor = descriptor()};
     char why[SC_WHY_SIZE];
     ck_assert_int_eq(sc_sp_hub_open(&options, &suicide.hub, why), SC_OK);
     struct sc_sp_link_options link = {
