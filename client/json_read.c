@@ -6,12 +6,12 @@
  * it closes. The escapes ({"$bin": ...}) are read like any object and rewritten when that object
  * closes with one member. Both touch a byte at most once for each container around it.
  */
-#include "client/base64.h"
 #include "client/json.h"
 #include "client/json_escape.h"
-#include "client/utf8.h"
+#include "common/base64.h"
 #include "common/limits.h"
 #include "common/mp.h"
+#include "common/utf8.h"
 
 #include <assert.h>
 #include <locale.h>

@@ -93,6 +93,18 @@ ssize_t sc_io_read(int fd, void *to, size_t size, uint64_t offset)
     return sc_io_read2(fd, to, size, NULL, 0, offset);
 }
 
+ssize_t sc_io_read_once(int fd, void *to, size_t size, uint64_t offset)
+{
+    if (fails(SC_IO_READ)) {
+        return -1;
+    }
+    ssize_t got;
+    do {
+        got = pread(fd, to, size, (off_t)offset);
+    } while (got < 0 && errno == EINTR);
+    return got;
+}
+
 ssize_t sc_io_read2(int fd, void *first, size_t first_size, void *second, size_t second_size,
                     uint64_t offset)
 {

@@ -34,7 +34,10 @@ int sc_io_write(int fd, const void *data, size_t size, uint64_t offset);
 /* Reads up to `size` bytes at `offset`, fewer only at the end of the file; returns how many. */
 ssize_t sc_io_read(int fd, void *to, size_t size, uint64_t offset);
 
-/* The same into two pieces of memory, one after the other. */
+/* One pread: may read less than there is. For O_DIRECT, where the rest could not be asked for. */
+ssize_t sc_io_read_once(int fd, void *to, size_t size, uint64_t offset);
+
+/* As sc_io_read, into two pieces of memory, one after the other. */
 ssize_t sc_io_read2(int fd, void *first, size_t first_size, void *second, size_t second_size,
                     uint64_t offset);
 

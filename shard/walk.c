@@ -22,9 +22,23 @@ void sc_walk_init(struct sc_walk *walk, int fd, uint64_t salt, uint64_t offset, 
     };
 }
 
+void sc_walk_init_source(struct sc_walk *walk, struct sc_walk_source source, uint64_t salt,
+                         uint64_t offset, uint64_t end, const struct sc_manifest_void *voids,
+                         size_t void_count)
+{
+    sc_walk_init(walk, -1, salt, offset, end, voids, void_count);
+    walk->source = source;
+}
+
 void sc_walk_fini(struct sc_walk *walk)
 {
     sc_buf_fini(&walk->window);
+}
+
+static ssize_t read_bytes(const struct sc_walk *walk, void *to, size_t size, uint64_t offset)
+{
+    return walk->source.read != NULL ? walk->source.read(walk->source.arg, to, size, offset)
+                                     : sc_io_read(walk->fd, to, size, offset);
 }
 
 /* Makes the window begin at `offset` and hold at least `size` bytes, all of them before the end. */
@@ -43,7 +57,7 @@ static bool fill(struct sc_walk *walk, uint64_t offset, size_t size)
     }
     size_t more = wanted - walk->window.size;
     uint8_t *to = sc_buf_reserve(&walk->window, more);
-    ssize_t got = sc_io_read(walk->fd, to, more, offset + walk->window.size);
+    ssize_t got = read_bytes(walk, to, more, offset + walk->window.size);
     if (got < (ssize_t)more) {
         /* Fewer bytes than the file's size promised: it shrank under our eyes. */
         walk->error = got < 0 ? errno : EIO;

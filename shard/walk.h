@@ -5,7 +5,8 @@
  * a header's checksum covers the salt of the file and the offset, so that nothing inside a value
  * passes for one. What lay between is one damaged stretch.
  *
- * A walk belongs to one thread. It only reads, through the descriptor of a segment.
+ * A walk belongs to one thread. It only reads: through the descriptor of a segment, or from a
+ * source that its user gives.
  */
 #ifndef SC_SHARD_WALK_H
 #define SC_SHARD_WALK_H
@@ -14,6 +15,8 @@
 #include "common/status.h"
 #include "shard/manifest.h"
 #include "shard/record.h"
+
+#include <sys/types.h>
 
 enum sc_walk_kind {
     SC_WALK_RECORD, /* whole */
@@ -30,9 +33,16 @@ struct sc_walk_item {
                                 of a CUT is not there */
 };
 
+/* Where a walk gets its bytes: as sc_io_read. */
+struct sc_walk_source {
+    ssize_t (*read)(void *arg, void *to, size_t size, uint64_t offset);
+    void *arg;
+};
+
 /* Readable: offset (of the next item), status. */
 struct sc_walk {
-    int fd;
+    int fd; /* unless there is a source */
+    struct sc_walk_source source;
     uint64_t salt;
     uint64_t offset;
     uint64_t end;
@@ -48,6 +58,10 @@ struct sc_walk {
  * the walk is over: stretches to leave out. */
 void sc_walk_init(struct sc_walk *walk, int fd, uint64_t salt, uint64_t offset, uint64_t end,
                   const struct sc_manifest_void *voids, size_t void_count);
+/* The same, from a source. */
+void sc_walk_init_source(struct sc_walk *walk, struct sc_walk_source source, uint64_t salt,
+                         uint64_t offset, uint64_t end, const struct sc_manifest_void *voids,
+                         size_t void_count);
 void sc_walk_fini(struct sc_walk *walk);
 
 /* Steps to the next item. False at the end, or when the file could not be read: see status. */

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 
 #include "client/json.h"
-#include "client/utf8.h"
 #include "common/mp.h"
+#include "common/utf8.h"
 #include "tools/import_log.h"
 #include "tools/pybitcask.h"
 

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "client/json.h"
-#include "client/utf8.h"
 #include "common/mp.h"
+#include "common/utf8.h"
 
 #define DEFAULT_SUFFIX ".import-report.jsonl"
 

@@ -1,5 +1,5 @@
-#include "client/base64.h"
 #include "client/json.h"
+#include "common/base64.h"
 #include "common/limits.h"
 #include "common/mp.h"
 #include "tests/check_main.h"

@@ -1,4 +1,4 @@
-#include "client/utf8.h"
+#include "common/utf8.h"
 
 #include <assert.h>
 

@@ -1,8 +1,8 @@
 /*
  * UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing above U+10FFFF.
  */
-#ifndef SC_CLIENT_UTF8_H
-#define SC_CLIENT_UTF8_H
+#ifndef SC_COMMON_UTF8_H
+#define SC_COMMON_UTF8_H
 
 #include "common/buf.h"
 

@@ -2,8 +2,8 @@
  * Base64 as in RFC 4648, section 4: the alphabet with + and /, padded, without line breaks. JSON
  * carries bytes in it.
  */
-#ifndef SC_CLIENT_BASE64_H
-#define SC_CLIENT_BASE64_H
+#ifndef SC_COMMON_BASE64_H
+#define SC_COMMON_BASE64_H
 
 #include "common/buf.h"
 

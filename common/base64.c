@@ -1,4 +1,4 @@
-#include "client/base64.h"
+#include "common/base64.h"
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
