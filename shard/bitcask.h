@@ -53,6 +53,7 @@ struct sc_bitcask_options {
                         many milliseconds (the caller then runs commits with sync) */
     uint64_t max_memory; /* bytes of the keydir at which new keys are refused; 0: no limit */
     bool read_only; /* refuse writes; nothing in the directory is changed */
+    bool salvage; /* take a data file that is missing for an empty one; with read_only only */
     /* Called now and then while opening: bytes looked at of bytes in all. NULL: none. */
     void (*on_progress)(void *arg, uint64_t done, uint64_t total);
     void *progress_arg;
@@ -71,7 +72,8 @@ typedef void sc_bitcask_event_fn(void *arg, const struct sc_bitcask_event *event
 
 /* Opens the store in `dir`, creating the directory and an empty store if there is none. Errors:
  * SC_BUSY another process has it open; SC_IO the system call and file that failed; SC_CORRUPT the
- * directory is not a store, is of a newer format, or misses a file that its manifest names.
+ * directory is not a store, is of a newer format, or misses a file that its manifest names;
+ * SC_NOTFOUND there is nothing to be read (with read_only only).
  * `on_event` may be NULL: events are then logged. */
 enum sc_status sc_bitcask_open(const char *dir, const struct sc_bitcask_options *options,
                                sc_bitcask_event_fn *on_event, void *event_arg,

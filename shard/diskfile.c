@@ -138,8 +138,7 @@ ssize_t sc_diskfile_read(void *arg, void *to, size_t size, uint64_t offset)
     size_t done = 0;
     while (done < size) {
         uint64_t at = offset + done;
-        bool inside =
-            at >= file->window_offset && at - file->window_offset < file->window_size;
+        bool inside = at >= file->window_offset && at - file->window_offset < file->window_size;
         if (!inside && !fill(file, at)) {
             return -1;
         }

@@ -114,6 +114,25 @@ enum sc_status sc_manifest_add_file(struct sc_manifest *manifest, uint64_t numbe
     return status;
 }
 
+static void append_voids(struct sc_manifest *manifest, const struct sc_manifest_void *voids,
+                         size_t count)
+{
+    size_t before = manifest->void_count;
+    manifest->voids = sc_realloc(manifest->voids, (before + count) * sizeof *manifest->voids);
+    memcpy(&manifest->voids[before], voids, count * sizeof *voids);
+    manifest->void_count = before + count;
+}
+
+void sc_manifest_note_voids(struct sc_manifest *manifest, const struct sc_manifest_void *voids,
+                            size_t count)
+{
+    if (count > 0) {
+        sc_manifest_lock(manifest);
+        append_voids(manifest, voids, count);
+        sc_manifest_unlock(manifest);
+    }
+}
+
 enum sc_status sc_manifest_add_voids(struct sc_manifest *manifest,
                                      const struct sc_manifest_void *voids, size_t count, char *why)
 {
@@ -122,9 +141,7 @@ enum sc_status sc_manifest_add_voids(struct sc_manifest *manifest,
     }
     sc_manifest_lock(manifest);
     size_t before = manifest->void_count;
-    manifest->voids = sc_realloc(manifest->voids, (before + count) * sizeof *manifest->voids);
-    memcpy(&manifest->voids[before], voids, count * sizeof *voids);
-    manifest->void_count = before + count;
+    append_voids(manifest, voids, count);
     enum sc_status status = sc_manifest_save_locked(manifest, why);
     if (status == SC_IO) {
         manifest->void_count = before;

@@ -151,6 +151,13 @@ void sc_manifest_forget_all_discarded(struct sc_manifest *manifest);
 enum sc_status sc_manifest_add_voids(struct sc_manifest *manifest,
                                      const struct sc_manifest_void *voids, size_t count, char *why);
 
+/* The same in memory only, for who opens the store for reading. */
+void sc_manifest_note_voids(struct sc_manifest *manifest, const struct sc_manifest_void *voids,
+                            size_t count);
+
+/* Reads the file again and tells which of its copies are damaged: 0, 1 or 2. SC_IO. */
+enum sc_status sc_manifest_check(const struct sc_manifest *manifest, unsigned *damaged, char *why);
+
 /* Notes that a file is sealed and synced at this size; written with the next change or flush. */
 void sc_manifest_settle(struct sc_manifest *manifest, uint64_t number, uint64_t size);
 

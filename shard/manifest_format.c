@@ -272,6 +272,22 @@ static enum copy choose_copy(struct sc_slice bytes, struct sc_slice *body, bool 
     return first == COPY_DAMAGED ? second : first;
 }
 
+enum sc_status sc_manifest_check(const struct sc_manifest *manifest, unsigned *damaged, char *why)
+{
+    struct sc_buf bytes = {0};
+    struct sc_slice body;
+    *damaged = 2;
+    enum sc_status status = read_all(manifest->dir, &bytes, why);
+    if (status == SC_OK) {
+        size_t half = bytes.size / 2;
+        enum copy first = check_copy(sc_slice(bytes.data, bytes.size), &body);
+        enum copy second = check_copy(sc_slice(bytes.data + half, bytes.size - half), &body);
+        *damaged = (first != COPY_OK ? 1u : 0u) + (second != COPY_OK ? 1u : 0u);
+    }
+    sc_buf_fini(&bytes);
+    return status == SC_NOTFOUND ? SC_OK : status;
+}
+
 enum sc_status sc_manifest_load(const struct sc_files *files, struct sc_manifest **manifest,
                                 bool *damaged, char *why)
 {

@@ -20,10 +20,13 @@ struct loading {
     struct sc_segment *segment;
     char name[SC_FILES_NAME_SIZE];
     uint64_t mark; /* what lies before it was acknowledged */
+    uint64_t settled; /* the size that it should have; 0: not known */
+    uint64_t hinted; /* the hint tells of everything before it */
     uint64_t torn; /* start of a damaged stretch behind the mark that may be the end; 0: none */
     bool fences; /* some slot has one */
     bool whole; /* its end is intact: it may be appended to */
     bool lossy; /* a stretch was lost: no hint, which would hide it */
+    bool cut; /* its end is missing: no new hint, which would tell less than the one there is */
     bool damaged; /* that, or a value */
     struct sc_manifest_void *voids; /* found */
     size_t void_count;
@@ -124,7 +127,8 @@ static enum sc_status finish_end(struct loading *loading, uint64_t expected, cha
         tell_damage(loading, segment->size, expected - segment->size,
                     "are missing at the end of the file");
         loading->whole = false;
-        loading->lossy = true;
+        loading->cut = true;
+        loading->lossy = loading->lossy || loading->hinted < expected;
         loading->damaged = true;
     }
     if (loading->torn == 0) {
@@ -162,10 +166,13 @@ static enum sc_status load_hint(struct loading *loading, uint64_t *covered, char
     struct sc_segment *segment = loading->segment;
     char what[SC_WHY_SIZE];
     *covered = SC_SEGMENT_HEADER_SIZE;
-    enum sc_status status = sc_hint_load(&store->files, segment->number, segment->salt,
-                                         segment->size, take_hint_entry, loading, covered, what);
+    /* Of a file that never grows again the hint may tell more than is left of it. */
+    uint64_t size = segment->size > loading->settled ? segment->size : loading->settled;
+    enum sc_status status = sc_hint_load(&store->files, segment->number, segment->salt, size,
+                                         take_hint_entry, loading, covered, what);
     if (status == SC_OK) {
         segment->hinted = *covered;
+        loading->hinted = *covered;
         return SC_OK;
     }
     sc_segment_unnote(segment); /* the walk counts again */
@@ -250,6 +257,7 @@ static enum sc_status load_file(struct sc_bitcask *store, const struct sc_manife
         .segment = segment,
         .offers = offers,
         .mark = mark_of(file, mark),
+        .settled = file->settled_size,
         .fences = sc_manifest_has_fences(store->manifest),
         .whole = true,
     };
@@ -262,7 +270,7 @@ static enum sc_status load_file(struct sc_bitcask *store, const struct sc_manife
     struct sc_manifest_void *voids =
         sc_manifest_voids(store->manifest, segment->number, &void_count);
     uint64_t from = segment->size;
-    if (status == SC_OK && segment->size >= SC_SEGMENT_HEADER_SIZE) {
+    if (status == SC_OK && (segment->size >= SC_SEGMENT_HEADER_SIZE || file->settled_size > 0)) {
         status = load_hint(&loading, &from, why);
     }
     if (status == SC_OK && from < segment->size) {
@@ -271,12 +279,14 @@ static enum sc_status load_file(struct sc_bitcask *store, const struct sc_manife
     if (status == SC_OK) {
         status = finish_end(&loading, loading.mark == UINT64_MAX ? 0 : loading.mark, why);
     }
-    if (status == SC_OK && !store->options.read_only) {
+    if (status == SC_OK && store->options.read_only) {
+        sc_manifest_note_voids(store->manifest, loading.voids, loading.void_count);
+    } else if (status == SC_OK) {
         status = sc_manifest_add_voids(store->manifest, loading.voids, loading.void_count, why);
     }
     segment->sealed = file->settled_size > 0 || !loading.whole;
     segment->settled = file->settled_size > 0;
-    segment->hint_hopeless = loading.lossy;
+    segment->hint_hopeless = loading.lossy || loading.cut;
     segment->damaged = loading.damaged;
     segment->version_min = loading.lossy ? 0 : segment->version_min; /* who knows what was there */
     segment->clean = loading.lossy ? 0 : file->clean;
@@ -399,7 +409,7 @@ static enum sc_status open_manifest(struct sc_bitcask *store, char *why)
                              ": restore that from a backup, or move the files away to start anew",
                              path);
         } else if (store->options.read_only) {
-            status = sc_fail(why, SC_CORRUPT, "there is no store in %s", path);
+            status = sc_fail(why, SC_NOTFOUND, "there is no store in %s", path);
         } else {
             status = sc_manifest_create(&store->files, &store->manifest, why);
         }
@@ -419,6 +429,9 @@ static enum sc_status open_segments(struct sc_bitcask *store, uint64_t *total, c
         struct sc_segment *segment;
         enum sc_status status = sc_segment_open(&store->files, file.number, file.salt,
                                                 store->options.read_only, &segment, why);
+        if (status == SC_NOTFOUND && store->options.salvage) {
+            status = sc_segment_open_missing(file.number, file.salt, &segment, why);
+        }
         if (status == SC_NOTFOUND) {
             char name[SC_FILES_NAME_SIZE];
             sc_files_data_name(name, file.number);

@@ -104,6 +104,17 @@ enum sc_status sc_segment_open(const struct sc_files *files, uint64_t number, ui
     return SC_OK;
 }
 
+enum sc_status sc_segment_open_missing(uint64_t number, uint64_t salt, struct sc_segment **segment,
+                                       char *why)
+{
+    int fd = sc_io_open(AT_FDCWD, "/dev/null", O_RDONLY);
+    if (fd < 0) {
+        return sc_fail(why, SC_IO, "cannot open /dev/null: %s", strerror(errno));
+    }
+    *segment = segment_alloc(number, salt, fd);
+    return SC_OK;
+}
+
 void sc_segment_close(struct sc_segment *segment)
 {
     if (segment != NULL) {
@@ -113,15 +124,11 @@ void sc_segment_close(struct sc_segment *segment)
     }
 }
 
-enum sc_status sc_segment_check(const struct sc_segment *segment, bool *too_new, char *why)
+enum sc_status sc_segment_judge(const uint8_t *header, size_t size, uint64_t number, uint64_t salt,
+                                bool *too_new, char *why)
 {
-    uint8_t header[SC_SEGMENT_HEADER_SIZE];
-    ssize_t got = sc_io_read(segment->fd, header, sizeof header, 0);
     *too_new = false;
-    if (got < 0) {
-        return sc_fail(why, SC_IO, "its header cannot be read: %s", strerror(errno));
-    }
-    if ((size_t)got < sizeof header) {
+    if (size < SC_SEGMENT_HEADER_SIZE) {
         return sc_fail(why, SC_CORRUPT, "it is shorter than a header");
     }
     if (memcmp(header, magic, sizeof magic) != 0 ||
@@ -133,10 +140,21 @@ enum sc_status sc_segment_check(const struct sc_segment *segment, bool *too_new,
         return sc_fail(why, SC_CORRUPT, "it is of format version %" PRIu32 ", this program knows 1",
                        sc_le32_get(header + 8));
     }
-    if (sc_le64_get(header + 32) != segment->number || sc_le64_get(header + 40) != segment->salt) {
+    if (sc_le64_get(header + 32) != number || sc_le64_get(header + 40) != salt) {
         return sc_fail(why, SC_CORRUPT, "its header is that of another file");
     }
     return SC_OK;
+}
+
+enum sc_status sc_segment_check(const struct sc_segment *segment, bool *too_new, char *why)
+{
+    uint8_t header[SC_SEGMENT_HEADER_SIZE];
+    ssize_t got = sc_io_read(segment->fd, header, sizeof header, 0);
+    if (got < 0) {
+        *too_new = false;
+        return sc_fail(why, SC_IO, "its header cannot be read: %s", strerror(errno));
+    }
+    return sc_segment_judge(header, (size_t)got, segment->number, segment->salt, too_new, why);
 }
 
 static uint64_t round_up(uint64_t size)

@@ -97,12 +97,20 @@ enum sc_status sc_segment_create(const struct sc_files *files, uint64_t number, 
 enum sc_status sc_segment_open(const struct sc_files *files, uint64_t number, uint64_t salt,
                                bool read_only, struct sc_segment **segment, char *why);
 
+/* Stands for a file that is missing, and reads as an empty one. */
+enum sc_status sc_segment_open_missing(uint64_t number, uint64_t salt, struct sc_segment **segment,
+                                       char *why);
+
 /* Closes and frees; NULL is allowed. */
 void sc_segment_close(struct sc_segment *segment);
 
 /* Checks the header: SC_OK, or SC_CORRUPT (`why` tells what is wrong; a newer format version is
  * told apart by `too_new`), SC_IO. */
 enum sc_status sc_segment_check(const struct sc_segment *segment, bool *too_new, char *why);
+
+/* Judges the bytes of a header, of which there may be too few: SC_OK or SC_CORRUPT, as above. */
+enum sc_status sc_segment_judge(const uint8_t *header, size_t size, uint64_t number, uint64_t salt,
+                                bool *too_new, char *why);
 
 /* Makes sure that `size` more bytes have space on disk; `small`: may use the reserve. False: they
  * have not, errno says why. */

@@ -8,19 +8,24 @@
 #include "common/log.h"
 #include "common/sp_descriptor.h"
 #include "common/version.h"
+#include "shard/offline.h"
 #include "shard/service.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* Visible, so that it takes the place of the C library's. */
 __attribute__((visibility("default"))) const char *argp_program_version =
     "shardcask-shard " SC_VERSION;
 
+enum mode { MODE_SERVE, MODE_CHECK };
+
 struct flags {
     struct sc_flags common;
+    enum mode mode;
     int32_t sync_ms;
     uint64_t file_size_max;
     uint64_t memory_max;
@@ -29,6 +34,7 @@ struct flags {
 
 enum {
     FLAG_SYNC = SC_FLAGS_KEY_FIRST,
+    FLAG_CHECK,
     FLAG_FILE_SIZE,
     FLAG_MAX_MEMORY,
     FLAG_MERGE_DEAD,
@@ -53,6 +59,10 @@ static const struct argp_option option_list[] = {
      "Bytes a second that a merge reads and writes (default 32M; 0: no limit); more when more is "
      "dead than alive",
      0},
+    {"check", FLAG_CHECK, "DIR", 0,
+     "Do not serve: read all that is in the directory, print what is damaged, as a table on a "
+     "terminal, else as lines of JSON, and exit: 0 nothing is, 3 something is, 1 it cannot be read",
+     1},
     {0},
 };
 
@@ -110,12 +120,18 @@ static error_t parse_flag(int key, char *text, struct argp_state *state)
     case FLAG_MERGE_RATE:
         good = parse_merge_flag(key, text, &flags->upkeep);
         break;
+    case FLAG_CHECK:
+        flags->mode = MODE_CHECK;
+        flags->common.dir = text;
+        break;
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected argument '%s'", text);
         break;
     case ARGP_KEY_END:
-        if (flags->common.url_count == 0) {
+        if (flags->common.url_count == 0 && flags->mode == MODE_SERVE) {
             argp_error(state, "--listen is needed");
+        } else if (flags->common.url_count > 0 && flags->mode != MODE_SERVE) {
+            argp_error(state, "--check does not serve: leave out --listen");
         }
         break;
     default:
@@ -192,6 +208,17 @@ static enum sc_status run(const struct flags *flags, char *why)
     return status;
 }
 
+static int work_offline(const struct flags *flags)
+{
+    const struct sc_offline_output output = {
+        .out = stdout,
+        .err = stderr,
+        .out_terminal = isatty(STDOUT_FILENO) != 0,
+        .err_terminal = isatty(STDERR_FILENO) != 0,
+    };
+    return sc_offline_check(flags->common.dir, &output);
+}
+
 int main(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&sc_flags_argp, 0, NULL, 0}, {0}};
@@ -209,6 +236,9 @@ int main(int argc, char **argv)
     char why[SC_WHY_SIZE] = "";
     argp_err_exit_status = SC_FLAGS_EXIT_USAGE;
     (void)argp_parse(&argp, argc, argv, 0, NULL, &flags);
+    if (flags.mode != MODE_SERVE) {
+        return work_offline(&flags);
+    }
     enum sc_status status = sc_flags_apply(&flags.common, "shard", why);
     if (status == SC_OK) {
         status = run(&flags, why);

@@ -4,8 +4,12 @@ else is."""
 import glob
 import json
 
+import os
+import pty
+import subprocess
+
 import harness
-from harness import CORRUPT, SystemTest, shardcask
+from harness import CORRUPT, SystemTest, program, run, shardcask
 
 
 class Damage(SystemTest):
@@ -82,6 +86,91 @@ class Scans(Damage):
         self.assertEqual(bad, set(rest))
         self.assertEqual(good[first], "new")
         self.assertNotIn(second, good)
+
+
+class Check(Damage):
+    """shardcask-shard --check DIR."""
+
+    def setUp(self):
+        super().setUp()
+        self.one = self.fleet(shards=1, shard_flags=["--file-size", "64K"])
+        self.dir = self.one.dir + "/shard-1"
+        self.db = self.one.client()
+        self.keys = [b"key-%04d" % i for i in range(2000)]
+        self.db.ok("mput", [[key, "value of " + key.decode() + 50 * "."] for key in self.keys])
+        self.db.ok("put", b"\x00\xff", "odd key")
+
+    def stop(self):
+        self.db.close()
+        self.one.coordinator.terminate()
+        self.one.shards[0].terminate()
+
+    def check(self, code, folder=None):
+        before = self.tree(folder or self.dir)
+        ran = run([program("shardcask-shard"), "--check", folder or self.dir])
+        self.assertEqual(ran.code, code, ran)
+        self.assertEqual(self.tree(folder or self.dir), before)
+        return [json.loads(line) for line in ran.out.splitlines()], ran.err
+
+    def tree(self, folder):
+        """Names, sizes and times of change: what a check must not touch."""
+        if not os.path.isdir(folder):
+            return None
+        return {entry.name: (entry.stat().st_size, entry.stat().st_mtime_ns)
+                for entry in os.scandir(folder)}
+
+    def test_a_clean_store(self):
+        self.stop()
+        found, err = self.check(0)
+        self.assertEqual([line for line in found if line["damage"]], [])
+        self.assertIn(self.dir, err)
+        self.assertIn(" 0 damaged places", err)
+
+    def test_a_store_that_is_open_is_refused(self):
+        ran = run([program("shardcask-shard"), "--check", self.dir])
+        self.assertEqual((ran.code, ran.out), (1, ""))
+        self.assertIn("in use", ran.err)
+
+    def test_a_directory_that_is_no_store(self):
+        for folder in (self.make_dir(), self.dir + "/nothing"):
+            found, err = self.check(1, folder)
+            self.assertEqual(found, [])
+            self.assertIn(folder, err)
+
+    def test_a_manifest_that_is_lost(self):
+        self.stop()
+        os.rename(self.dir + "/MANIFEST", self.one.dir + "/MANIFEST")
+        found, _ = self.check(3)
+        self.assertEqual([line["kind"] for line in found], ["manifest"])
+
+    def test_damage_is_told_with_file_offset_and_key(self):
+        self.stop()
+        self.spoil(self.one, b"value of key-0017")
+        self.spoil(self.one, b"odd key")
+        found, _ = self.check(3)
+        found = [line for line in found if line["damage"]]
+        self.assertEqual({line["kind"] for line in found}, {"value"})
+        self.assertTrue(all(line["live"] for line in found))
+        self.assertEqual(sorted(str(line["key"]) for line in found),
+                         sorted(["key-0017", str({"$bin": "AP8="})]))
+        for line in found:
+            with open(self.dir + "/" + line["file"], "rb") as data:
+                data.seek(line["offset"])
+                record = data.read(line["size"])
+            self.assertIn(b"key-0017" if line["key"] == "key-0017" else b"\x00\xff", record)
+
+    def test_a_table_on_a_terminal(self):
+        self.stop()
+        self.spoil(self.one, b"value of key-0017")
+        master, slave = pty.openpty()
+        code = subprocess.call([program("shardcask-shard"), "--check", self.dir],
+                               stdin=subprocess.DEVNULL, stdout=slave, stderr=subprocess.DEVNULL)
+        text = os.read(master, 100000).decode()
+        os.close(master)
+        os.close(slave)
+        self.assertEqual(code, 3)
+        self.assertIn("WHAT IT MEANS", text)
+        self.assertIn('key "key-0017"', text)
 
 
 if __name__ == "__main__":

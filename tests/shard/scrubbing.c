@@ -1,0 +1,80 @@
+#include "tests/shard/scrubbing.h"
+
+static void pass(void *arg)
+{
+    struct scrubbing *s = arg;
+    if (s->beside != NULL) {
+        s->beside(s->arg);
+    }
+}
+
+static bool on_proceed(void *arg, uint64_t bytes)
+{
+    struct scrubbing *s = arg;
+    pass(s);
+    s->bytes += bytes;
+    return s->stop_after == 0 || --s->stop_after > 0;
+}
+
+static void on_found(void *arg, const struct sc_damage *damage)
+{
+    struct scrubbing *s = arg;
+    ck_assert_uint_lt(s->count, FOUND_MAX);
+    struct found *found = &s->found[s->count++];
+    *found = (struct found){.damage = *damage};
+    if (damage->key.data != NULL) {
+        (void)snprintf(found->key, sizeof found->key, "%.*s", (int)damage->key.size,
+                       (const char *)damage->key.data);
+    }
+}
+
+static void on_passed(void *arg, uint64_t file)
+{
+    struct scrubbing *s = arg;
+    (void)file;
+    s->files_passed++;
+}
+
+enum sc_status scrub_once(struct scrubbing *s, struct fixture *f)
+{
+    const struct sc_scrub_host host = {pass, pass, on_proceed, on_found, on_passed, s};
+    struct sc_scrub *scrub = sc_scrub_alloc(f->store);
+    s->f = f;
+    s->count = 0;
+    s->files_passed = 0;
+    s->bytes = 0;
+    enum sc_status status = sc_scrub_run(scrub, &host, 0, true, s->why);
+    struct sc_scrub_figures figures;
+    sc_scrub_figures(scrub, &figures);
+    ck_assert(!figures.running);
+    sc_scrub_free(scrub);
+    return status;
+}
+
+size_t found_count(const struct scrubbing *s, enum sc_damage_kind kind)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        count += s->found[i].damage.kind == kind ? 1 : 0;
+    }
+    return count;
+}
+
+const struct found *found_first(const struct scrubbing *s, enum sc_damage_kind kind)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->found[i].damage.kind == kind) {
+            return &s->found[i];
+        }
+    }
+    return NULL;
+}
+
+size_t found_damages(const struct scrubbing *s)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        count += sc_damage_is_note(&s->found[i].damage) ? 0 : 1;
+    }
+    return count;
+}
