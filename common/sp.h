@@ -171,9 +171,11 @@ struct sc_sp_link_options {
 };
 
 /* Starts to connect, in the background and again after each loss. Fails only for a bad address. The
- * link is stored before the first callback. Lock not held. */
+ * link is stored before the first callback. Lock not held, or held. */
 enum sc_status sc_sp_dial(struct sc_sp_hub *hub, const struct sc_sp_link_options *options,
                           struct sc_sp_link **link, char *why);
+enum sc_status sc_sp_dial_locked(struct sc_sp_hub *hub, const struct sc_sp_link_options *options,
+                                 struct sc_sp_link **link, char *why);
 
 /* Closes the link: requests in flight end with SC_UNKNOWN during the call, on_state is not called
  * any more, and the link is freed when nng lets go of it. Lock held. NULL is allowed. */

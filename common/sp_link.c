@@ -256,8 +256,8 @@ static void default_options(struct sc_sp_link_options *options)
     }
 }
 
-enum sc_status sc_sp_dial(struct sc_sp_hub *hub, const struct sc_sp_link_options *options,
-                          struct sc_sp_link **link, char *why)
+enum sc_status sc_sp_dial_locked(struct sc_sp_hub *hub, const struct sc_sp_link_options *options,
+                                 struct sc_sp_link **link, char *why)
 {
     enum sc_status status = sc_sp_url_check(options->url, false, why);
     if (status != SC_OK) {
@@ -285,13 +285,20 @@ enum sc_status sc_sp_dial(struct sc_sp_hub *hub, const struct sc_sp_link_options
         (void)nng_stream_dialer_set_bool(new->dialer, NNG_OPT_TCP_NODELAY, true);
         (void)nng_stream_dialer_set_bool(new->dialer, NNG_OPT_TCP_KEEPALIVE, true);
     }
-    sc_sp_hub_lock(hub);
     new->next_id = (uint32_t)sc_sp_hub_random(hub);
     LIST_INSERT_HEAD(&hub->links, new, all);
     *link = new; /* before any callback can ask for it */
     dial(new);
-    sc_sp_hub_unlock(hub);
     return SC_OK;
+}
+
+enum sc_status sc_sp_dial(struct sc_sp_hub *hub, const struct sc_sp_link_options *options,
+                          struct sc_sp_link **link, char *why)
+{
+    sc_sp_hub_lock(hub);
+    enum sc_status status = sc_sp_dial_locked(hub, options, link, why);
+    sc_sp_hub_unlock(hub);
+    return status;
 }
 
 void sc_sp_link_close(struct sc_sp_link *link)

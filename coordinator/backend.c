@@ -601,15 +601,15 @@ enum sc_status sc_backend_open(const struct sc_backend_shared *shared, uint32_t 
     (void)snprintf(backend->url, sizeof backend->url, "%s", url);
     backend->step.call.done = on_step;
     backend->step.backend = backend;
-    *out = backend; /* the link may come up before the dial returns */
     struct sc_sp_link_options options = {
         .url = backend->url, .on_state = on_state, .on_reply = on_reply, .arg = backend};
-    enum sc_status status = sc_sp_dial(shared->hub, &options, &backend->link, why);
+    enum sc_status status = sc_sp_dial_locked(shared->hub, &options, &backend->link, why);
     if (status != SC_OK) {
-        *out = NULL;
         free(backend);
+        return status;
     }
-    return status;
+    *out = backend;
+    return SC_OK;
 }
 
 void sc_backend_close(struct sc_backend *backend)

@@ -49,11 +49,11 @@ struct sc_backend_shared {
     void *arg;
 };
 
-/* Begins to connect. Borrows `shared`. Lock not held. */
+/* Begins to connect. Borrows `shared`. Lock held, as everywhere here. */
 enum sc_status sc_backend_open(const struct sc_backend_shared *shared, uint32_t shard_id,
                                const char *url, struct sc_backend **out, char *why);
 
-/* Ends what is under way and frees. Lock held. NULL is allowed. */
+/* Ends what is under way and frees. Not from a callback of its own. NULL is allowed. */
 void sc_backend_close(struct sc_backend *backend);
 
 uint32_t sc_backend_shard_id(const struct sc_backend *backend);

@@ -84,7 +84,7 @@ static void reply_map(struct sc_coordinator *coordinator, const struct sc_sp_ori
         sc_mp_put_cstr(out, "url");
         sc_mp_put_cstr(out, fleet->cluster.shards[i].url);
         sc_mp_put_cstr(out, "state");
-        sc_mp_put_cstr(out, up ? "up" : "down");
+        sc_mp_put_cstr(out, sc_fleet_state(fleet, i));
         if (!up) {
             sc_mp_put_cstr(out, "why");
             sc_mp_put_cstr(out, sc_backend_why(fleet->backends[i]));

@@ -1,31 +1,107 @@
 #include "coordinator/fleet.h"
 
 #include "common/log.h"
-#include "coordinator/steward.h"
+#include "coordinator/maplog.h"
 #include "coordinator/turns.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
+/* ---- Changes of the map ---- */
+
 static void on_adopted(void *arg, struct sc_backend *backend)
 {
-    struct sc_fleet *fleet = arg;
-    sc_steward_put_adopted(fleet->steward, sc_backend_shard_id(backend));
+    struct sc_change change = {.kind = SC_CHANGE_ADOPTED, .shard_id = sc_backend_shard_id(backend)};
+    sc_fleet_record(arg, &change, NULL, NULL);
 }
 
-static void on_logged(void *arg, uint32_t shard_id)
+static size_t index_of(const struct sc_fleet *fleet, uint32_t shard_id)
 {
-    struct sc_fleet *fleet = arg;
-    struct sc_cluster_shard *shard = sc_cluster_shard(&fleet->cluster, shard_id);
-    if (shard != NULL) {
-        shard->adopted = true;
+    size_t at = 0;
+    while (at < fleet->backend_count && sc_backend_shard_id(fleet->backends[at]) != shard_id) {
+        at++;
     }
-    for (size_t i = 0; i < fleet->backend_count; i++) {
-        if (sc_backend_shard_id(fleet->backends[i]) == shard_id) {
-            sc_backend_adopted(fleet->backends[i]);
+    return at;
+}
+
+static void map_slots(struct sc_fleet *fleet)
+{
+    uint32_t last = 0;
+    for (uint32_t first = 0; first < SC_SLOT_COUNT; first = last + 1) {
+        struct sc_backend *backend = sc_fleet_backend(fleet, fleet->cluster.owner[first]);
+        last = sc_cluster_stretch_end(&fleet->cluster, first);
+        for (uint32_t slot = first; slot <= last; slot++) {
+            fleet->of_slot[slot] = backend;
         }
     }
 }
+
+static enum sc_status open_backend(struct sc_fleet *fleet, const struct sc_cluster_shard *shard,
+                                   char *why)
+{
+    struct sc_backend *backend = NULL;
+    enum sc_status status = sc_backend_open(&fleet->shared, shard->id, shard->url, &backend, why);
+    if (status != SC_OK) {
+        return status;
+    }
+    size_t count = fleet->backend_count + 1;
+    fleet->backends = sc_realloc(fleet->backends, count * sizeof(struct sc_backend *));
+    fleet->backends[fleet->backend_count++] = backend;
+    sc_turns_add(fleet->turns);
+    return SC_OK;
+}
+
+static void close_backend(struct sc_fleet *fleet, size_t index)
+{
+    struct sc_backend *backend = fleet->backends[index];
+    memmove(&fleet->backends[index], &fleet->backends[index + 1],
+            (fleet->backend_count - index - 1) * sizeof(struct sc_backend *));
+    fleet->backend_count--;
+    sc_backend_close(backend);
+    sc_turns_remove(fleet->turns, index);
+}
+
+/* A change is durable: the map follows. */
+static void apply(void *arg, const struct sc_change *change)
+{
+    struct sc_fleet *fleet = arg;
+    size_t index = index_of(fleet, change->shard_id);
+    char why[SC_WHY_SIZE];
+    bool applied = sc_change_apply(change, &fleet->cluster);
+    assert(applied); /* the log has the same map */
+    if (fleet->closing) {
+        return;
+    }
+    switch (change->kind) {
+    case SC_CHANGE_ADOPTED:
+        sc_backend_adopted(fleet->backends[index]);
+        break;
+    case SC_CHANGE_SHARD_ADDED:
+        if (open_backend(fleet, sc_cluster_shard(&fleet->cluster, change->shard_id), why) !=
+            SC_OK) {
+            sc_log_error("%s", why);
+            abort(); /* the address was good enough to be asked who is there */
+        }
+        break;
+    case SC_CHANGE_SHARD_REMOVED:
+        close_backend(fleet, index);
+        break;
+    case SC_CHANGE_MOVED:
+        map_slots(fleet);
+        break;
+    default:
+        break;
+    }
+}
+
+void sc_fleet_record(struct sc_fleet *fleet, const struct sc_change *change,
+                     sc_steward_done_fn *done, void *arg)
+{
+    sc_steward_put(fleet->steward, change, done, arg);
+}
+
+/* ---- Opening and closing ---- */
 
 /* Reads the map, or makes it at the first start; raises the term. */
 static enum sc_status open_map(struct sc_fleet *fleet, const struct sc_fleet_options *options,
@@ -49,39 +125,20 @@ static enum sc_status open_map(struct sc_fleet *fleet, const struct sc_fleet_opt
         }
     }
     if (status == SC_OK) {
-        fleet->cluster.term++;
-        status = sc_maplog_put_term(fleet->log, fleet->cluster.term, why);
+        struct sc_change change = {.kind = SC_CHANGE_TERM, .term = fleet->cluster.term + 1};
+        status = sc_maplog_append(fleet->log, &change, why);
+        (void)sc_change_apply(&change, &fleet->cluster);
     }
     return status;
 }
 
-static void map_slots(struct sc_fleet *fleet)
-{
-    for (uint32_t slot = 0; slot < SC_SLOT_COUNT; slot++) {
-        for (size_t i = 0; i < fleet->backend_count; i++) {
-            if (sc_backend_shard_id(fleet->backends[i]) == fleet->cluster.owner[slot]) {
-                fleet->of_slot[slot] = fleet->backends[i];
-            }
-        }
-    }
-}
-
 static enum sc_status open_backends(struct sc_fleet *fleet, char *why)
 {
-    size_t count = fleet->cluster.shard_count;
     enum sc_status status = SC_OK;
-    fleet->backends = sc_calloc(count, sizeof(struct sc_backend *));
-    for (size_t i = 0; i < count && status == SC_OK; i++) {
-        const struct sc_cluster_shard *shard = &fleet->cluster.shards[i];
-        struct sc_backend *backend = NULL;
-        status = sc_backend_open(&fleet->shared, shard->id, shard->url, &backend, why);
-        if (status == SC_OK) {
-            sc_sp_hub_lock(fleet->hub);
-            fleet->backends[fleet->backend_count++] = backend;
-            sc_sp_hub_unlock(fleet->hub);
-        }
-    }
     sc_sp_hub_lock(fleet->hub);
+    for (size_t i = 0; i < fleet->cluster.shard_count && status == SC_OK; i++) {
+        status = open_backend(fleet, &fleet->cluster.shards[i], why);
+    }
     map_slots(fleet);
     sc_sp_hub_unlock(fleet->hub);
     return status;
@@ -97,7 +154,7 @@ enum sc_status sc_fleet_open(struct sc_fleet *fleet, struct sc_sp_hub *hub,
     fleet->turns = sc_turns_alloc();
     enum sc_status status = open_map(fleet, options, why);
     if (status == SC_OK) {
-        status = sc_steward_start(hub, fleet->log, on_logged, fleet, &fleet->steward, why);
+        status = sc_steward_start(hub, fleet->log, apply, fleet, &fleet->steward, why);
     }
     if (status == SC_OK) {
         fleet->shared = (struct sc_backend_shared){.hub = hub,
@@ -119,6 +176,7 @@ void sc_fleet_close(struct sc_fleet *fleet)
 {
     if (fleet->hub != NULL) {
         sc_sp_hub_lock(fleet->hub);
+        fleet->closing = true;
         sc_scanner_stop(fleet);
         memset(fleet->of_slot, 0, sizeof fleet->of_slot);
         while (fleet->backend_count > 0) {
@@ -153,14 +211,28 @@ void sc_fleet_tick(struct sc_fleet *fleet)
     for (size_t i = 0; i < fleet->backend_count; i++) {
         sc_backend_tick(fleet->backends[i]);
     }
-    sc_turns_tick(fleet->turns, fleet->backends, fleet->backend_count,
+    sc_turns_tick(fleet->turns, &fleet->cluster, fleet->backends,
                   fleet->config.values[SC_CONFIG_merges_at_once]);
+}
+
+struct sc_backend *sc_fleet_backend(const struct sc_fleet *fleet, uint32_t shard_id)
+{
+    size_t index = index_of(fleet, shard_id);
+    return index < fleet->backend_count ? fleet->backends[index] : NULL;
+}
+
+const char *sc_fleet_state(const struct sc_fleet *fleet, size_t index)
+{
+    static const char *const names[] = {
+        [SC_CLUSTER_UP] = "up", [SC_CLUSTER_JOINING] = "joining", [SC_CLUSTER_LEAVING] = "leaving"};
+    return sc_backend_up(fleet->backends[index]) ? names[fleet->cluster.shards[index].state]
+                                                 : "down";
 }
 
 struct sc_backend *sc_fleet_first_down(const struct sc_fleet *fleet)
 {
     for (size_t i = 0; i < fleet->backend_count; i++) {
-        if (!sc_backend_up(fleet->backends[i])) {
+        if (fleet->cluster.shards[i].slots > 0 && !sc_backend_up(fleet->backends[i])) {
             return fleet->backends[i];
         }
     }

@@ -8,8 +8,8 @@
 
 #include "common/config.h"
 #include "coordinator/backend.h"
-#include "coordinator/maplog.h"
 #include "coordinator/scanner.h"
+#include "coordinator/steward.h"
 
 /* Readable: hub, cluster, message_max, backends, config. Guarded by the hub's lock once open. */
 struct sc_fleet {
@@ -27,6 +27,7 @@ struct sc_fleet {
     struct sc_steward *steward;
     struct sc_turns *turns;
     struct sc_scanner scanner;
+    bool closing;
 };
 
 struct sc_fleet_options {
@@ -53,7 +54,19 @@ void sc_fleet_flush(struct sc_fleet *fleet);
 /* From the hub's tick. Lock held. */
 void sc_fleet_tick(struct sc_fleet *fleet);
 
-/* The first backend that is not up; NULL when all are. Lock held. */
+/* Has a change of the map recorded. When it is durable the map changes, a backend is opened for a
+ * shard that was added or closed for one that was removed, and then `done` (or NULL) is told. Lock
+ * held. */
+void sc_fleet_record(struct sc_fleet *fleet, const struct sc_change *change,
+                     sc_steward_done_fn *done, void *arg);
+
+/* The backend of a shard; NULL: there is no such shard. Lock held. */
+struct sc_backend *sc_fleet_backend(const struct sc_fleet *fleet, uint32_t shard_id);
+
+/* The state of the shard at `index`, as clients are told: "up", "down", "joining" or "leaving". */
+const char *sc_fleet_state(const struct sc_fleet *fleet, size_t index);
+
+/* The first backend that owns slots and is not up; NULL when there is none. Lock held. */
 struct sc_backend *sc_fleet_first_down(const struct sc_fleet *fleet);
 
 /* Requests that shards have not answered yet. Lock held. */

@@ -1,8 +1,8 @@
 #include "coordinator/maplog.h"
 
 #include "common/bytes.h"
+#include "common/failpoint.h"
 #include "common/log.h"
-#include "common/mp.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,20 +20,25 @@
 #define TEMPORARY_NAME "map.log.tmp"
 #define LOCK_NAME "LOCK"
 #define MAGIC "SCMAPLOG"
-#define FORMAT_VERSION 1u
+#define FORMAT_VERSION 2u
+#define FORMAT_VERSION_0_1 1u
 #define FILE_HEADER_SIZE 16u
 #define ENTRY_HEADER_SIZE 16u
+#define ENTRY_SIZE_MAX (2u << 20) /* more than a map of the largest cluster needs */
 #define LOG_SIZE_MAX (UINT64_C(1) << 30)
-#define COMPACT_ABOVE (64u << 10)
-
-enum kind { KIND_MAP = 1, KIND_TERM = 2, KIND_ADOPTED = 3 };
+#define COMPACT_ON_OPEN (64u << 10)
+#define COMPACT_WHILE_OPEN (4u << 20)
+#define KIND_MAP 1u /* other kinds are those of changes */
 
 struct sc_maplog {
     char *dir;
     int dir_fd;
     int lock_fd;
     int fd;
-    bool failed;
+    uint64_t size; /* of the file: of what is confirmed */
+    uint64_t compact_above;
+    struct sc_cluster cluster; /* what the file says */
+    bool failed; /* what is on disk is not known any more */
 };
 
 static enum sc_status fail_io(const struct sc_maplog *log, const char *what, const char *name,
@@ -68,7 +73,7 @@ static void put_file_header(struct sc_buf *out)
     out->size += FILE_HEADER_SIZE;
 }
 
-static void put_entry(struct sc_buf *out, enum kind kind, struct sc_slice payload)
+static void put_entry(struct sc_buf *out, uint32_t kind, struct sc_slice payload)
 {
     uint8_t *entry = sc_buf_reserve(out, ENTRY_HEADER_SIZE + payload.size);
     sc_le32_put(entry + 8, (uint32_t)payload.size);
@@ -86,7 +91,7 @@ static size_t check_entry(struct sc_slice rest)
         return 0;
     }
     size_t size = sc_le32_get(entry + 8);
-    if (size > rest.size - ENTRY_HEADER_SIZE) {
+    if (size > ENTRY_SIZE_MAX || size > rest.size - ENTRY_HEADER_SIZE) {
         return 0;
     }
     if (sc_le64_get(entry) != XXH3_64bits(entry + 8, 8 + size)) {
@@ -95,30 +100,26 @@ static size_t check_entry(struct sc_slice rest)
     return ENTRY_HEADER_SIZE + size;
 }
 
-static enum sc_status apply_entry(const uint8_t *entry, struct sc_cluster *cluster, char *why)
+static enum sc_status apply_entry(const uint8_t *entry, struct sc_cluster *cluster,
+                                  struct sc_change *change, char *why)
 {
     struct sc_slice payload = sc_slice(entry + ENTRY_HEADER_SIZE, sc_le32_get(entry + 8));
-    struct sc_mp mp = sc_mp(payload);
     uint32_t kind = sc_le32_get(entry + 12);
-    uint64_t number = 0;
     if (kind == KIND_MAP) {
         sc_cluster_fini(cluster);
         return sc_cluster_decode(cluster, payload, why);
     }
-    if (cluster->shard_count == 0 || !sc_mp_uint(&mp, &number) || !sc_mp_done(&mp)) {
-        return sc_fail(why, SC_CORRUPT, "an entry of kind %" PRIu32 " is not well-formed", kind);
-    }
-    if (kind == KIND_TERM) {
-        cluster->term = number;
-        return SC_OK;
-    }
-    struct sc_cluster_shard *shard =
-        number <= UINT32_MAX ? sc_cluster_shard(cluster, (uint32_t)number) : NULL;
-    if (kind != KIND_ADOPTED || shard == NULL) {
+    if (kind < SC_CHANGE_TERM || kind > SC_CHANGE_STEERING) {
         return sc_fail(why, SC_CORRUPT,
                        "an entry is of kind %" PRIu32 ", which this version does not know", kind);
     }
-    shard->adopted = true;
+    if (!sc_change_decode(kind, payload, change)) {
+        return sc_fail(why, SC_CORRUPT, "an entry of kind %" PRIu32 " is not well-formed", kind);
+    }
+    if (!sc_change_apply(change, cluster)) {
+        return sc_fail(why, SC_CORRUPT, "an entry of kind %" PRIu32 " does not fit those before it",
+                       kind);
+    }
     return SC_OK;
 }
 
@@ -163,8 +164,7 @@ static bool any_entry_in(struct sc_slice rest)
 }
 
 /* Cuts away what was never confirmed: a last entry that is not whole. */
-static enum sc_status cut_tail(const struct sc_maplog *log, size_t at, struct sc_slice rest,
-                               char *why)
+static enum sc_status cut_tail(struct sc_maplog *log, size_t at, struct sc_slice rest, char *why)
 {
     if (any_entry_in(rest)) {
         return sc_fail(why, SC_CORRUPT,
@@ -177,12 +177,13 @@ static enum sc_status cut_tail(const struct sc_maplog *log, size_t at, struct sc
     if (ftruncate(log->fd, (off_t)at) != 0 || fsync(log->fd) != 0) {
         return fail_io(log, "cut", FILE_NAME, why);
     }
+    log->size = at;
     return SC_OK;
 }
 
-static enum sc_status read_entries(const struct sc_maplog *log, struct sc_slice content,
-                                   struct sc_cluster *cluster, char *why)
+static enum sc_status read_entries(struct sc_maplog *log, struct sc_slice content, char *why)
 {
+    struct sc_change change; /* its room is used again for every entry, and never cleared */
     const uint8_t *data = content.data;
     size_t at = FILE_HEADER_SIZE;
     while (at < content.size) {
@@ -192,7 +193,7 @@ static enum sc_status read_entries(const struct sc_maplog *log, struct sc_slice 
         if (size == 0) {
             return cut_tail(log, at, rest, why);
         }
-        if (apply_entry(data + at, cluster, detail) != SC_OK) {
+        if (apply_entry(data + at, &log->cluster, &change, detail) != SC_OK) {
             return sc_fail(why, SC_CORRUPT, "%s/%s, offset %zu: %.200s", log->dir, FILE_NAME, at,
                            detail);
         }
@@ -201,38 +202,73 @@ static enum sc_status read_entries(const struct sc_maplog *log, struct sc_slice 
     return SC_OK;
 }
 
-/* Writes a whole new log with one MAP entry (or none) and puts it in place of the old one. */
-static enum sc_status replace_file(struct sc_maplog *log, const struct sc_cluster *cluster,
-                                   char *why)
+/* Writes a log with one entry, the map, or none, under the temporary name; returns its descriptor.
+ */
+static int write_new_file(const struct sc_maplog *log, struct sc_slice content, char *why)
+{
+    int fd = openat(log->dir_fd, TEMPORARY_NAME, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC,
+                    0600);
+    if (fd < 0) {
+        (void)fail_io(log, "create", TEMPORARY_NAME, why);
+        return -1;
+    }
+    sc_failpoint("maplog_created");
+    if (!write_all(fd, content.data, content.size) || fsync(fd) != 0) {
+        (void)fail_io(log, "write", TEMPORARY_NAME, why);
+        (void)close(fd);
+        return -1;
+    }
+    sc_failpoint("maplog_rewritten");
+    return fd;
+}
+
+/* Puts a new log in the place of the old one. SC_IO: the old one is still there. SC_UNKNOWN: no
+ * telling which one the next start will find. */
+static enum sc_status replace_file(struct sc_maplog *log, char *why)
 {
     struct sc_buf content = {0};
     struct sc_buf map = {0};
     put_file_header(&content);
-    if (cluster->shard_count > 0) {
-        sc_cluster_encode(cluster, &map);
+    if (log->cluster.shard_count > 0) {
+        sc_cluster_encode(&log->cluster, &map);
         put_entry(&content, KIND_MAP, sc_buf_slice(&map));
     }
-    enum sc_status status = SC_OK;
-    int fd = openat(log->dir_fd, TEMPORARY_NAME, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC,
-                    0600);
-    if (fd < 0) {
-        status = fail_io(log, "create", TEMPORARY_NAME, why);
-    } else if (!write_all(fd, content.data, content.size) || fsync(fd) != 0) {
-        status = fail_io(log, "write", TEMPORARY_NAME, why);
-    } else if (renameat(log->dir_fd, TEMPORARY_NAME, log->dir_fd, FILE_NAME) != 0 ||
-               fsync(log->dir_fd) != 0) {
-        status = fail_io(log, "put in place", FILE_NAME, why);
-    }
-    if (status == SC_OK) {
-        if (log->fd >= 0) {
-            (void)close(log->fd);
-        }
-        log->fd = fd;
-    } else if (fd >= 0) {
-        (void)close(fd);
-    }
+    size_t size = content.size;
+    int fd = write_new_file(log, sc_buf_slice(&content), why);
     sc_buf_fini(&content);
     sc_buf_fini(&map);
+    if (fd < 0) {
+        return SC_IO;
+    }
+    if (renameat(log->dir_fd, TEMPORARY_NAME, log->dir_fd, FILE_NAME) != 0) {
+        (void)close(fd);
+        return fail_io(log, "put in place", FILE_NAME, why);
+    }
+    sc_failpoint("maplog_renamed");
+    if (log->fd >= 0) {
+        (void)close(log->fd);
+    }
+    log->fd = fd;
+    log->size = size;
+    if (fsync(log->dir_fd) != 0) {
+        log->failed = true;
+        (void)fail_io(log, "put in place", FILE_NAME, why);
+        return SC_UNKNOWN;
+    }
+    sc_failpoint("maplog_replaced");
+    return SC_OK;
+}
+
+/* Replaces a log that has grown. That can wait when the disk is full. */
+static enum sc_status compact(struct sc_maplog *log, char *why)
+{
+    enum sc_status status = replace_file(log, why);
+    if (status == SC_IO) {
+        sc_log_warn("the map log is not made shorter: %s", why);
+        log->compact_above = 2 * log->size; /* not at once again */
+        return SC_OK;
+    }
+    log->compact_above = COMPACT_WHILE_OPEN;
     return status;
 }
 
@@ -247,34 +283,50 @@ static enum sc_status sync_parent(const struct sc_maplog *log, char *why)
     return status;
 }
 
-static enum sc_status load(struct sc_maplog *log, struct sc_cluster *cluster, char *why)
+/* Reads the file header: stores the version of the format. */
+static enum sc_status check_header(const struct sc_maplog *log, struct sc_slice content,
+                                   uint32_t *version, char *why)
+{
+    const uint8_t *header = content.data;
+    if (content.size < FILE_HEADER_SIZE || memcmp(header, MAGIC, 8) != 0) {
+        return sc_fail(why, SC_CORRUPT, "%s/%s is no map log", log->dir, FILE_NAME);
+    }
+    *version = sc_le32_get(header + 8);
+    if (*version != FORMAT_VERSION && *version != FORMAT_VERSION_0_1) {
+        return sc_fail(why, SC_CORRUPT,
+                       "%s/%s is of format %" PRIu32 ", this version reads formats up to %u",
+                       log->dir, FILE_NAME, *version, FORMAT_VERSION);
+    }
+    return SC_OK;
+}
+
+static enum sc_status load(struct sc_maplog *log, char *why)
 {
     log->fd = openat(log->dir_fd, FILE_NAME, O_RDWR | O_APPEND | O_CLOEXEC);
     if (log->fd < 0 && errno == ENOENT) {
         enum sc_status synced = sync_parent(log, why);
-        return synced == SC_OK ? replace_file(log, cluster, why) : synced;
+        return synced == SC_OK ? replace_file(log, why) : synced;
     }
     if (log->fd < 0) {
         return fail_io(log, "open", FILE_NAME, why);
     }
     struct sc_buf content = {0};
+    uint32_t version = 0;
     enum sc_status status = read_file(log, &content, why);
-    if (status == SC_OK &&
-        (content.size < FILE_HEADER_SIZE || memcmp(content.data, MAGIC, 8) != 0)) {
-        status = sc_fail(why, SC_CORRUPT, "%s/%s is no map log", log->dir, FILE_NAME);
-    }
-    if (status == SC_OK && sc_le32_get(content.data + 8) != FORMAT_VERSION) {
-        status =
-            sc_fail(why, SC_CORRUPT, "%s/%s is of format %" PRIu32 ", this version reads format %u",
-                    log->dir, FILE_NAME, sc_le32_get(content.data + 8), FORMAT_VERSION);
+    if (status == SC_OK) {
+        log->size = content.size;
+        status = check_header(log, sc_buf_slice(&content), &version, why);
     }
     if (status == SC_OK) {
-        status = read_entries(log, sc_buf_slice(&content), cluster, why);
-    }
-    if (status == SC_OK && content.size > COMPACT_ABOVE) {
-        status = replace_file(log, cluster, why);
+        status = read_entries(log, sc_buf_slice(&content), why);
     }
     sc_buf_fini(&content);
+    if (status == SC_OK && version != FORMAT_VERSION) {
+        return replace_file(log, why); /* before an entry comes that the old version lacks */
+    }
+    if (status == SC_OK && log->size > COMPACT_ON_OPEN) {
+        return compact(log, why);
+    }
     return status;
 }
 
@@ -305,16 +357,17 @@ enum sc_status sc_maplog_open(const char *dir, struct sc_cluster *cluster, struc
     log->dir = sc_alloc(length + 1);
     memcpy(log->dir, dir, length + 1);
     log->dir_fd = log->lock_fd = log->fd = -1;
+    log->compact_above = COMPACT_WHILE_OPEN;
     *cluster = (struct sc_cluster){0};
     enum sc_status status = lock_dir(log, why);
     if (status == SC_OK) {
-        status = load(log, cluster, why);
+        status = load(log, why);
     }
     if (status != SC_OK) {
-        sc_cluster_fini(cluster);
         sc_maplog_close(log);
         return status;
     }
+    sc_cluster_copy(&log->cluster, cluster);
     *out = log;
     return SC_OK;
 }
@@ -330,13 +383,34 @@ void sc_maplog_close(struct sc_maplog *log)
             (void)close(fds[i]);
         }
     }
+    sc_cluster_fini(&log->cluster);
     free(log->dir);
     free(log);
 }
 
 /* ---- Appending ---- */
 
-static enum sc_status append(struct sc_maplog *log, enum kind kind, struct sc_slice payload,
+/* SC_IO: it is certainly not there. SC_UNKNOWN: no telling; a sync that failed is not tried again.
+ */
+static enum sc_status write_entry(const struct sc_maplog *log, struct sc_slice entry, char *why)
+{
+    bool written = sc_failpoint_action("maplog_write") != SC_FAILPOINT_FAIL &&
+                   write_all(log->fd, entry.data, entry.size);
+    if (!written) {
+        (void)fail_io(log, "write", FILE_NAME, why);
+        bool cut = sc_failpoint_action("maplog_cut") != SC_FAILPOINT_FAIL &&
+                   ftruncate(log->fd, (off_t)log->size) == 0 && fsync(log->fd) == 0;
+        return cut ? SC_IO : SC_UNKNOWN;
+    }
+    if (sc_failpoint_action("maplog_sync") == SC_FAILPOINT_FAIL || fdatasync(log->fd) != 0) {
+        (void)fail_io(log, "sync", FILE_NAME, why);
+        return SC_UNKNOWN;
+    }
+    sc_failpoint("maplog_synced");
+    return SC_OK;
+}
+
+static enum sc_status append(struct sc_maplog *log, uint32_t kind, struct sc_slice payload,
                              char *why)
 {
     if (log->failed) {
@@ -345,11 +419,9 @@ static enum sc_status append(struct sc_maplog *log, enum kind kind, struct sc_sl
     }
     struct sc_buf entry = {0};
     put_entry(&entry, kind, payload);
-    enum sc_status status = SC_OK;
-    if (!write_all(log->fd, entry.data, entry.size) || fdatasync(log->fd) != 0) {
-        status = fail_io(log, "write", FILE_NAME, why);
-        log->failed = true; /* what is on disk is not known any more */
-    }
+    enum sc_status status = write_entry(log, sc_buf_slice(&entry), why);
+    log->size += status == SC_OK ? entry.size : 0;
+    log->failed = status == SC_UNKNOWN;
     sc_buf_fini(&entry);
     return status;
 }
@@ -360,25 +432,32 @@ enum sc_status sc_maplog_put_map(struct sc_maplog *log, const struct sc_cluster 
     sc_cluster_encode(cluster, &map);
     enum sc_status status = append(log, KIND_MAP, sc_buf_slice(&map), why);
     sc_buf_fini(&map);
+    if (status == SC_OK) {
+        sc_cluster_fini(&log->cluster);
+        sc_cluster_copy(cluster, &log->cluster);
+    }
     return status;
 }
 
-static enum sc_status append_number(struct sc_maplog *log, enum kind kind, uint64_t number,
-                                    char *why)
+enum sc_status sc_maplog_append(struct sc_maplog *log, const struct sc_change *change, char *why)
 {
     struct sc_buf payload = {0};
-    sc_mp_put_uint(&payload, number);
-    enum sc_status status = append(log, kind, sc_buf_slice(&payload), why);
+    if (!sc_change_fits(change, &log->cluster)) {
+        return sc_fail(why, SC_INTERNAL, "an entry of kind %d does not fit the map log",
+                       (int)change->kind);
+    }
+    sc_change_encode(change, &payload);
+    enum sc_status status = append(log, change->kind, sc_buf_slice(&payload), why);
     sc_buf_fini(&payload);
-    return status;
-}
-
-enum sc_status sc_maplog_put_term(struct sc_maplog *log, uint64_t term, char *why)
-{
-    return append_number(log, KIND_TERM, term, why);
-}
-
-enum sc_status sc_maplog_put_adopted(struct sc_maplog *log, uint32_t shard_id, char *why)
-{
-    return append_number(log, KIND_ADOPTED, shard_id, why);
+    if (status != SC_OK) {
+        return status;
+    }
+    (void)sc_change_apply(change, &log->cluster);
+    if (log->size > log->compact_above) {
+        char trouble[SC_WHY_SIZE];
+        if (compact(log, trouble) != SC_OK) {
+            sc_log_error("the map log takes nothing more: %s", trouble);
+        }
+    }
+    return SC_OK;
 }

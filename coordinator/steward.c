@@ -7,59 +7,72 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/queue.h>
+
+/* A change that waits, or is being written. */
+struct job {
+    STAILQ_ENTRY(job) next;
+    struct sc_change change;
+    sc_steward_done_fn *done;
+    void *arg;
+};
 
 struct sc_steward {
     /* constant after start */
     struct sc_sp_hub *hub;
     struct sc_maplog *log; /* used by the thread only */
-    void (*on_done)(void *arg, uint32_t shard_id);
-    void *arg;
+    void (*apply)(void *arg, const struct sc_change *change);
+    void *apply_arg;
     pthread_t thread;
 
     sem_t wake;
     atomic_bool stopping;
 
     /* guarded by the hub's lock */
-    uint32_t queue[SC_CLUSTER_SHARDS_MAX];
-    size_t queued;
+    STAILQ_HEAD(, job) jobs; /* oldest first */
 };
 
-void sc_steward_put_adopted(struct sc_steward *steward, uint32_t shard_id)
+void sc_steward_put(struct sc_steward *steward, const struct sc_change *change,
+                    sc_steward_done_fn *done, void *arg)
 {
-    for (size_t i = 0; i < steward->queued; i++) {
-        if (steward->queue[i] == shard_id) {
-            return;
-        }
-    }
-    if (steward->queued < SC_CLUSTER_SHARDS_MAX) {
-        steward->queue[steward->queued++] = shard_id;
-        (void)sem_post(&steward->wake);
-    }
+    struct job *job = sc_calloc(1, sizeof *job);
+    job->change = *change;
+    job->done = done;
+    job->arg = arg;
+    STAILQ_INSERT_TAIL(&steward->jobs, job, next);
+    (void)sem_post(&steward->wake);
 }
 
-static bool take(struct sc_steward *steward, uint32_t *shard_id)
+static struct job *take(struct sc_steward *steward)
 {
     sc_sp_hub_lock(steward->hub);
-    bool any = steward->queued > 0;
-    if (any) {
-        *shard_id = steward->queue[--steward->queued];
+    struct job *job = STAILQ_FIRST(&steward->jobs);
+    if (job != NULL) {
+        STAILQ_REMOVE_HEAD(&steward->jobs, next);
     }
     sc_sp_hub_unlock(steward->hub);
-    return any;
+    return job;
 }
 
 static void work(struct sc_steward *steward)
 {
-    uint32_t shard_id = 0;
+    struct job *job;
     char why[SC_WHY_SIZE];
-    while (take(steward, &shard_id)) {
-        if (sc_maplog_put_adopted(steward->log, shard_id, why) != SC_OK) {
-            sc_log_error("shard %u cannot be taken into use: %s", shard_id, why);
-            continue;
+    while (!atomic_load(&steward->stopping) && (job = take(steward)) != NULL) {
+        why[0] = '\0';
+        enum sc_status status = sc_maplog_append(steward->log, &job->change, why);
+        if (status != SC_OK) {
+            sc_log_error("a change of the map could not be recorded: %s", why);
         }
         sc_sp_hub_lock(steward->hub);
-        steward->on_done(steward->arg, shard_id);
+        if (status == SC_OK) {
+            steward->apply(steward->apply_arg, &job->change);
+        }
+        if (job->done != NULL) {
+            job->done(job->arg, status, why);
+        }
         sc_sp_hub_unlock(steward->hub);
+        free(job);
     }
 }
 
@@ -77,14 +90,15 @@ static void *run(void *arg)
 }
 
 enum sc_status sc_steward_start(struct sc_sp_hub *hub, struct sc_maplog *log,
-                                void (*on_done)(void *arg, uint32_t shard_id), void *arg,
-                                struct sc_steward **out, char *why)
+                                void (*apply)(void *arg, const struct sc_change *change),
+                                void *apply_arg, struct sc_steward **out, char *why)
 {
     struct sc_steward *steward = sc_calloc(1, sizeof *steward);
     steward->hub = hub;
     steward->log = log;
-    steward->on_done = on_done;
-    steward->arg = arg;
+    steward->apply = apply;
+    steward->apply_arg = apply_arg;
+    STAILQ_INIT(&steward->jobs);
     (void)sem_init(&steward->wake, 0, 0);
     int error = pthread_create(&steward->thread, NULL, run, steward);
     if (error != 0) {
@@ -105,5 +119,10 @@ void sc_steward_stop(struct sc_steward *steward)
     (void)sem_post(&steward->wake);
     (void)pthread_join(steward->thread, NULL);
     (void)sem_destroy(&steward->wake);
+    while (!STAILQ_EMPTY(&steward->jobs)) {
+        struct job *job = STAILQ_FIRST(&steward->jobs);
+        STAILQ_REMOVE_HEAD(&steward->jobs, next);
+        free(job);
+    }
     free(steward);
 }

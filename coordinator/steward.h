@@ -1,6 +1,7 @@
 /*
- * Steward: the thread that writes the map log. It takes the ids of shards that were adopted,
- * appends them to the log, and reports each when it is durable.
+ * Steward: the thread that writes the map log. It takes changes of the map, appends them in the
+ * order in which they came, and reports each when it is durable: only then may the map in memory
+ * change, and anything that depends on it be done.
  */
 #ifndef SC_COORDINATOR_STEWARD_H
 #define SC_COORDINATOR_STEWARD_H
@@ -10,16 +11,21 @@
 
 struct sc_steward;
 
-/* on_done(arg, shard_id) is called with the hub's lock held. Borrows hub and log until stop. Lock
- * not held. */
-enum sc_status sc_steward_start(struct sc_sp_hub *hub, struct sc_maplog *log,
-                                void (*on_done)(void *arg, uint32_t shard_id), void *arg,
-                                struct sc_steward **out, char *why);
+/* What became of a change: SC_OK, it is durable; SC_UNKNOWN, the next start finds out; any other
+ * status, with a sentence: it is certainly not recorded. Called with the hub's lock held. */
+typedef void sc_steward_done_fn(void *arg, enum sc_status status, const char *why);
 
-/* Lock not held. NULL is allowed. */
+/* apply(apply_arg, change) is called with the hub's lock held for each change that has become
+ * durable, before its own `done`. Borrows hub and log until stop. Lock not held. */
+enum sc_status sc_steward_start(struct sc_sp_hub *hub, struct sc_maplog *log,
+                                void (*apply)(void *arg, const struct sc_change *change),
+                                void *apply_arg, struct sc_steward **out, char *why);
+
+/* Changes that wait are given up, and nobody is told any more. Lock not held. NULL is allowed. */
 void sc_steward_stop(struct sc_steward *steward);
 
-/* Asks for an entry. A shard that is in the queue already is not queued twice. Lock held. */
-void sc_steward_put_adopted(struct sc_steward *steward, uint32_t shard_id);
+/* Asks for a change to be recorded; `done` may be NULL. Copies the change. Lock held. */
+void sc_steward_put(struct sc_steward *steward, const struct sc_change *change,
+                    sc_steward_done_fn *done, void *arg);
 
 #endif

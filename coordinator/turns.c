@@ -1,5 +1,6 @@
 #include "coordinator/turns.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "common/clock.h"
@@ -13,12 +14,14 @@ struct turn {
     bool asking; /* a call is on its way */
     bool wanted, running; /* as it last said */
     bool has; /* it may merge */
+    bool barred; /* it must not, for now */
 };
 
 struct sc_turns {
     uint64_t next_ms;
     size_t first; /* who is considered first, so that everybody's turn comes */
-    struct turn turns[SC_CLUSTER_SHARDS_MAX];
+    struct turn **turns;
+    size_t count;
 };
 
 static void on_reply(struct sc_backend_call *call, enum sc_status status, struct sc_slice body)
@@ -38,16 +41,36 @@ static void on_reply(struct sc_backend_call *call, enum sc_status status, struct
 
 struct sc_turns *sc_turns_alloc(void)
 {
-    struct sc_turns *turns = sc_calloc(1, sizeof *turns);
-    for (size_t i = 0; i < SC_CLUSTER_SHARDS_MAX; i++) {
-        turns->turns[i].call.done = on_reply;
-    }
-    return turns;
+    return sc_calloc(1, sizeof(struct sc_turns));
 }
 
 void sc_turns_free(struct sc_turns *turns)
 {
+    if (turns == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < turns->count; i++) {
+        free(turns->turns[i]);
+    }
+    free(turns->turns);
     free(turns);
+}
+
+void sc_turns_add(struct sc_turns *turns)
+{
+    struct turn *turn = sc_calloc(1, sizeof *turn);
+    turn->call.done = on_reply;
+    turns->turns = sc_realloc(turns->turns, (turns->count + 1) * sizeof(struct turn *));
+    turns->turns[turns->count++] = turn;
+}
+
+void sc_turns_remove(struct sc_turns *turns, size_t index)
+{
+    assert(index < turns->count && !turns->turns[index]->asking);
+    free(turns->turns[index]);
+    memmove(&turns->turns[index], &turns->turns[index + 1],
+            (turns->count - index - 1) * sizeof(struct turn *));
+    turns->count--;
 }
 
 static void ask(struct sc_backend *backend, struct turn *turn)
@@ -62,18 +85,20 @@ static void ask(struct sc_backend *backend, struct turn *turn)
 
 /* Ends the turns of those who are done, and gives them to those who merge already (the coordinator
  * may have been restarted, or the shard): who has none pauses. Returns how many turns are taken. */
-static uint64_t settle(struct sc_turns *turns, struct sc_backend *const *backends, size_t count,
-                       uint64_t at_once)
+static uint64_t settle(struct sc_turns *turns, const struct sc_cluster *cluster,
+                       struct sc_backend *const *backends, uint64_t at_once)
 {
     uint64_t taken = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct turn *turn = &turns->turns[i];
-        turn->has = turn->has && turn->wanted && sc_backend_up(backends[i]) && taken < at_once;
+    for (size_t i = 0; i < turns->count; i++) {
+        struct turn *turn = turns->turns[i];
+        turn->barred = !sc_backend_up(backends[i]) ||
+                       sc_cluster_in_batch(cluster, sc_backend_shard_id(backends[i]));
+        turn->has = turn->has && turn->wanted && !turn->barred && taken < at_once;
         taken += turn->has ? 1 : 0;
     }
-    for (size_t i = 0; i < count && taken < at_once; i++) {
-        struct turn *turn = &turns->turns[i];
-        if (turn->running && !turn->has && sc_backend_up(backends[i])) {
+    for (size_t i = 0; i < turns->count && taken < at_once; i++) {
+        struct turn *turn = turns->turns[i];
+        if (turn->running && !turn->has && !turn->barred) {
             turn->has = true;
             taken++;
         }
@@ -81,27 +106,27 @@ static uint64_t settle(struct sc_turns *turns, struct sc_backend *const *backend
     return taken;
 }
 
-void sc_turns_tick(struct sc_turns *turns, struct sc_backend *const *backends, size_t count,
-                   uint64_t at_once)
+void sc_turns_tick(struct sc_turns *turns, const struct sc_cluster *cluster,
+                   struct sc_backend *const *backends, uint64_t at_once)
 {
     uint64_t now = sc_clock_mono_ms();
-    if (now < turns->next_ms || count == 0) {
+    if (now < turns->next_ms || turns->count == 0) {
         return;
     }
     turns->next_ms = now + POLL_MS;
-    uint64_t taken = settle(turns, backends, count, at_once);
-    for (size_t i = 0; i < count && taken < at_once; i++) {
-        size_t at = (turns->first + i) % count;
-        struct turn *turn = &turns->turns[at];
-        if (turn->wanted && !turn->has && sc_backend_up(backends[at])) {
+    uint64_t taken = settle(turns, cluster, backends, at_once);
+    for (size_t i = 0; i < turns->count && taken < at_once; i++) {
+        size_t at = (turns->first + i) % turns->count;
+        struct turn *turn = turns->turns[at];
+        if (turn->wanted && !turn->has && !turn->barred) {
             turn->has = true;
             taken++;
             turns->first = at + 1;
         }
     }
-    for (size_t i = 0; i < count; i++) {
-        if (sc_backend_up(backends[i]) && !turns->turns[i].asking) {
-            ask(backends[i], &turns->turns[i]);
+    for (size_t i = 0; i < turns->count; i++) {
+        if (sc_backend_up(backends[i]) && !turns->turns[i]->asking) {
+            ask(backends[i], turns->turns[i]);
         }
     }
 }

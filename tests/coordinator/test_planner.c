@@ -79,12 +79,12 @@ END_TEST
 
 START_TEST(a_shard_that_joins_gets_its_share_evenly_from_the_others)
 {
-    uint32_t others = (uint32_t)_i;
+    uint64_t others = (uint64_t)_i;
     make_even(others);
     add_shard(100);
-    uint32_t share = SC_SLOT_COUNT / (others + 1);
+    uint64_t share = SC_SLOT_COUNT / (others + 1);
     ck_assert_uint_eq(plan(), share);
-    ck_assert_uint_eq(moved(0, others + 1), share);
+    ck_assert_uint_eq(moved(0, (uint32_t)others + 1), share);
     for (uint32_t id = 1; id <= others; id++) {
         ck_assert_uint_ge(moved(id, 0), share / others);
         ck_assert_uint_le(moved(id, 0), share / others + 1);
@@ -212,6 +212,7 @@ static void check_quotas(void)
     for (size_t i = 0; i < count; i++) {
         weights += shards[i].leaving ? 0 : shards[i].weight;
     }
+    must(weights > 0);
     for (size_t i = 0; i < count; i++) {
         uint64_t share = shards[i].leaving ? 0 : (uint64_t)shards[i].weight * SC_SLOT_COUNT;
         uint32_t least = (uint32_t)(share / weights);
