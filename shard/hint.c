@@ -67,6 +67,14 @@ static bool visit_block(const struct reader *reader, uint32_t count)
     return at == end;
 }
 
+/* A hint that the disk cannot bring any more is worth as much as a damaged one; all other troubles
+ * are not the hint's. */
+static enum sc_status unreadable(const char *doing, char *why)
+{
+    bool lost = errno == EIO || errno == EUCLEAN || errno == EBADMSG;
+    return sc_fail(why, lost ? SC_CORRUPT : SC_IO, "it cannot be %s: %s", doing, strerror(errno));
+}
+
 static enum sc_status read_blocks(struct reader *reader, char *why)
 {
     uint64_t offset = HEADER_SIZE;
@@ -74,7 +82,7 @@ static enum sc_status read_blocks(struct reader *reader, char *why)
         uint8_t head[BLOCK_HEAD_SIZE];
         ssize_t got = sc_io_read(reader->fd, head, sizeof head, offset);
         if (got < 0) {
-            return sc_fail(why, SC_IO, "it cannot be read: %s", strerror(errno));
+            return unreadable("read", why);
         }
         uint32_t size = sc_le32_get(head);
         if (got < (ssize_t)sizeof head || size > BLOCK_SIZE_MAX ||
@@ -85,7 +93,7 @@ static enum sc_status read_blocks(struct reader *reader, char *why)
         got = sc_io_read(reader->fd, sc_buf_reserve(&reader->block, size), size,
                          offset + sizeof head);
         if (got < 0) {
-            return sc_fail(why, SC_IO, "it cannot be read: %s", strerror(errno));
+            return unreadable("read", why);
         }
         reader->block.size = (size_t)got;
         if ((size_t)got < size ||
@@ -108,7 +116,7 @@ static enum sc_status read_header(struct reader *reader, uint64_t number, uint64
     struct stat stat;
     ssize_t got = sc_io_read(reader->fd, header, sizeof header, 0);
     if (got < 0 || fstat(reader->fd, &stat) != 0) {
-        return sc_fail(why, SC_IO, "it cannot be read: %s", strerror(errno));
+        return unreadable("read", why);
     }
     if (got < (ssize_t)sizeof header || memcmp(header, MAGIC, 8) != 0 ||
         sc_le64_get(header + CHECKED_SIZE) != XXH3_64bits(header, CHECKED_SIZE)) {
@@ -139,7 +147,7 @@ enum sc_status sc_hint_load(const struct sc_files *files, uint64_t number, uint6
     int fd = sc_io_open(files->dir_fd, name, O_RDONLY);
     if (fd < 0) {
         return errno == ENOENT ? sc_fail(why, SC_NOTFOUND, "there is none")
-                               : sc_fail(why, SC_IO, "it cannot be opened: %s", strerror(errno));
+                               : unreadable("opened", why);
     }
     struct reader reader = {.fd = fd, .salt = salt, .visit = visit, .arg = arg};
     enum sc_status status = read_header(&reader, number, size, why);

@@ -55,7 +55,8 @@ typedef void sc_hint_visit_fn(void *arg, const struct sc_hint_entry *entry);
 
 /* Reads the hint of a data file of `size` bytes and calls `visit` for each entry; stores up to
  * which size of the data file it tells all. SC_NOTFOUND: there is none. SC_CORRUPT: it is damaged,
- * or of another file (`why` says); entries visited until then were true. SC_IO. */
+ * or of another file, or the disk cannot bring it (`why` says); entries visited until then were
+ * true. SC_IO: another trouble of the system. */
 enum sc_status sc_hint_load(const struct sc_files *files, uint64_t number, uint64_t salt,
                             uint64_t size, sc_hint_visit_fn *visit, void *arg, uint64_t *covered,
                             char *why);

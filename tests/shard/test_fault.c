@@ -342,6 +342,73 @@ START_TEST(failed_creation_of_a_file_leaves_nothing_behind)
 }
 END_TEST
 
+/* A store with a few sealed files that have hints. */
+static void make_hinted_store(void)
+{
+    char name[16];
+    char value[1000];
+    uint64_t number;
+    memset(value, 'v', sizeof value - 1);
+    value[sizeof value - 1] = '\0';
+    f.options.file_size_max = 4096;
+    fixture_reopen(&f);
+    for (int i = 0; i < 12; i++) {
+        (void)snprintf(name, sizeof name, "key-%d", i);
+        put(&f, name, value);
+    }
+    while (sc_bitcask_hint_pending(f.store, &number)) {
+        sc_bitcask_hint_built(f.store, number, sc_bitcask_hint_build(f.store, number));
+    }
+    fixture_close(&f);
+}
+
+START_TEST(a_hint_that_the_disk_cannot_bring_is_read_around)
+{
+    char name[16];
+    unsigned around = 0;
+    enum sc_status status = SC_IO;
+    make_hinted_store();
+    for (uint64_t countdown = 1; countdown < 200; countdown++) {
+        (void)sc_io_fault(SC_IO_READ, countdown, EIO, true);
+        status = fixture_try_open(&f);
+        bool failed = sc_io_fault(0, 0, 0, false) >= countdown;
+        if (status != SC_OK) {
+            ck_assert_ptr_null(strstr(f.why, ".hint"));
+            continue;
+        }
+        around += (unsigned)fixture_events(&f, SC_EVENT_HINT);
+        ck_assert_uint_eq(fixture_events(&f, SC_EVENT_DAMAGE), 0);
+        for (int i = 0; i < 12; i++) {
+            const char *value;
+            (void)snprintf(name, sizeof name, "key-%d", i);
+            ck_assert_int_eq(get(&f, name, &value), SC_OK);
+        }
+        fixture_close(&f);
+        if (!failed) {
+            break;
+        }
+    }
+    ck_assert_int_eq(status, SC_OK);
+    ck_assert_uint_ge(around, 3); /* header, head of a block, block */
+}
+END_TEST
+
+START_TEST(a_hint_that_cannot_be_opened_for_another_reason_is_kept)
+{
+    make_hinted_store();
+    for (uint64_t countdown = 1; countdown < 100; countdown++) {
+        (void)sc_io_fault(SC_IO_OPEN, countdown, EMFILE, true);
+        enum sc_status status = fixture_try_open(&f);
+        (void)sc_io_fault(0, 0, 0, false);
+        if (status == SC_OK) {
+            break;
+        }
+        ck_assert_ptr_nonnull(strstr(f.why, strerror(EMFILE)));
+    }
+    ck_assert_uint_eq(f.event_count, 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("fault");
@@ -355,6 +422,8 @@ int main(void)
     tcase_add_test(named, full_disk_refuses_writes_and_changes_nothing);
     tcase_add_test(named, limit_on_file_sizes_refuses_writes);
     tcase_add_test(named, failed_creation_of_a_file_leaves_nothing_behind);
+    tcase_add_test(named, a_hint_that_the_disk_cannot_bring_is_read_around);
+    tcase_add_test(named, a_hint_that_cannot_be_opened_for_another_reason_is_kept);
     suite_add_tcase(suite, named);
     return sc_check_main(suite);
 }
