@@ -6,7 +6,7 @@
  *   put: record -> write buffer -> [commit: one write, one fdatasync] -> data file
  *                       keydir -> (file, offset, size)
  *   get: keydir -> the write buffer while the record is still there, the page cache through a
- *        mapping of the file, or one pread
+ *        mapping of the file, or one pread, which another thread can make (sc_bitcask_lend)
  *
  * Formats on disk: docs/FORMAT.md. The directory holds LOCK (flock), MANIFEST (identity, slots,
  * live files), NNNNNNNNNN.data, NNNNNNNNNN.hint and DURABLE (how far the newest file is known
@@ -41,6 +41,7 @@
 #include "common/status.h"
 
 struct sc_bitcask;
+struct sc_fetch;
 
 #define SC_BITCASK_SYNC_NEVER (-1)
 #define SC_BITCASK_SYNC_ALWAYS 0
@@ -108,6 +109,21 @@ enum sc_status sc_bitcask_grant(struct sc_bitcask *store, uint64_t term, uint64_
 
 /* Whether the manifest says that the slot is owned. */
 bool sc_bitcask_owns(const struct sc_bitcask *store, uint32_t slot);
+
+/* ---- Not waiting for the disk ---- */
+
+/* From now on an operation that needs a record which is not in memory does not read it: it changes
+ * nothing, says SC_BUSY, and `fetch` says what to read (shard/fetch.h; SC_BUSY for another reason
+ * leaves it without wants). Read that, without the lock, and call the operation again with the same
+ * fetch lent. It may want something else then, when the record was overwritten or moved by a merge
+ * meanwhile; that it ends is up to the caller, who can lend NULL: operations wait for the disk
+ * again, as they do at first. On a filesystem that cannot read without waiting they always do.
+ *
+ * Concerns get, meta, touch, incr, scan, and put and del with if_version. */
+void sc_bitcask_lend(struct sc_bitcask *store, struct sc_fetch *fetch);
+
+/* The most bytes that the value of a key can have as things stand; 0: absent. Reads no disk. */
+uint64_t sc_bitcask_value_bound(struct sc_bitcask *store, struct sc_slice key, uint64_t hash);
 
 /* ---- Operations on one key. hash: sc_slot_hash(key). The caller has checked the key's size and
  * the value's form. `position`: see below; it is set whatever the status. ---- */
@@ -194,7 +210,11 @@ typedef void sc_bitcask_scan_fn(void *arg, struct sc_slice key, struct sc_slice 
 /* Stores into `next` the cursor of the next page; empty when the end was reached. SC_BADREQUEST:
  * the cursor is none of ours. A page ends in front of a value that cannot be read. Such values have
  * pages of their own: SC_CORRUPT or SC_IO, `why` is that of the first of them, and the page has the
- * keys that cannot be read, up to the next that can; the scan may go on from `next`. */
+ * keys that cannot be read, up to the next that can; the scan may go on from `next`.
+ *
+ * Lent a fetch, a page that needs values which are not in memory wants them all and says SC_BUSY:
+ * what was given to `visit` is void then, `next` is untouched. Called again, it ends in front of a
+ * value that still is not in memory, but not with nothing. */
 enum sc_status sc_bitcask_scan(struct sc_bitcask *store, const struct sc_bitcask_scan *scan,
                                sc_bitcask_scan_fn *visit, void *arg, struct sc_buf *next,
                                sc_bitcask_position *position, char *why);

@@ -15,6 +15,7 @@
 
 #include "common/clock.h"
 #include "shard/bitcask.h"
+#include "shard/fetch.h"
 #include "shard/files.h"
 #include "shard/horizon.h"
 #include "shard/keydir.h"
@@ -39,6 +40,8 @@ struct sc_bitcask {
     /* For each slot the position of the newest deletion in it: an answer "absent" depends on it. */
     sc_bitcask_position *deleted;
     struct sc_buf scratch; /* for one record being read */
+    struct sc_fetch *fetch; /* lent: what is not in memory goes there; NULL: wait for the disk */
+    bool cannot_tell; /* the filesystem cannot read without waiting */
     uint32_t sweep_slot; /* the next to be swept */
     struct sc_horizon horizon;
     struct sc_warmth warmth;
@@ -80,11 +83,13 @@ struct sc_bitcask_found {
 void sc_bitcask_find(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
                      struct sc_bitcask_found *found);
 
-/* Reads the version and the value's size of a present key's record. SC_CORRUPT, SC_IO. */
+/* Reads the version and the value's size of a present key's record. SC_CORRUPT, SC_IO; SC_BUSY: it
+ * is not in memory, see sc_bitcask_lend. */
 enum sc_status sc_bitcask_read_meta(struct sc_bitcask *store, const struct sc_keydir_entry *entry,
                                     uint64_t *version, uint64_t *value_size, char *why);
 
-/* Appends the value of a present key's record to `value`. SC_CORRUPT, SC_IO: unchanged then. */
+/* Appends the value of a present key's record to `value`. SC_CORRUPT, SC_IO, SC_BUSY (as above):
+ * unchanged then. */
 enum sc_status sc_bitcask_read_value(struct sc_bitcask *store, const struct sc_keydir_entry *entry,
                                      struct sc_buf *value, char *why);
 

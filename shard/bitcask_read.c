@@ -30,7 +30,7 @@ void sc_bitcask_find(struct sc_bitcask *store, struct sc_slice key, uint64_t has
     found->present = !found->expired;
 }
 
-/* ---- Records ---- */
+/* ---- What goes wrong ---- */
 
 static enum sc_status corrupt(struct sc_bitcask *store, const struct sc_segment *segment,
                               struct sc_location at, char *why)
@@ -55,6 +55,67 @@ static enum sc_status unreadable(const struct sc_bitcask *store, const struct sc
     errno = error;
     return sc_files_fail(&store->files, "read", name, why);
 }
+
+/* ---- Bytes of files ---- */
+
+/* What a thread that waited for the disk has read. */
+static ssize_t take_fetched(const struct sc_fetch_piece *piece, uint8_t *first, size_t first_size,
+                            uint8_t *second, size_t second_size)
+{
+    if (piece->got < 0 || (size_t)piece->got < first_size + second_size) {
+        errno = piece->error;
+        return piece->got;
+    }
+    memcpy(first, piece->bytes, first_size);
+    if (second_size > 0) {
+        memcpy(second, piece->bytes + first_size, second_size);
+    }
+    return piece->got;
+}
+
+/* Reads what is in memory. False: not all of it is, and the fetch wants it now. */
+static bool read_now(struct sc_bitcask *store, struct sc_segment *segment, uint64_t offset,
+                     uint8_t *first, size_t first_size, uint8_t *second, size_t second_size,
+                     ssize_t *got)
+{
+    size_t size = first_size + second_size;
+    const struct sc_fetch_piece *piece = sc_fetch_find(store->fetch, segment, offset, size);
+    if (piece != NULL) {
+        *got = take_fetched(piece, first, first_size, second, second_size);
+        return true;
+    }
+    *got = sc_io_read2_now(segment->fd, first, first_size, second, second_size, offset);
+    if (*got < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+        store->cannot_tell = true;
+        *got = sc_io_read2(segment->fd, first, first_size, second, second_size, offset);
+        return true;
+    }
+    /* Fewer bytes may also mean that the file ends there: reading it whole tells. */
+    if (*got >= 0 ? (size_t)*got < size : errno == EAGAIN) {
+        sc_fetch_want(store->fetch, segment, offset, size);
+        return false;
+    }
+    return true;
+}
+
+/* Reads the beginning of a record into two places, one after the other. */
+static enum sc_status read_bytes(struct sc_bitcask *store, struct sc_segment *segment,
+                                 struct sc_location at, uint8_t *first, size_t first_size,
+                                 uint8_t *second, size_t second_size, char *why)
+{
+    ssize_t got;
+    if (store->fetch == NULL || store->cannot_tell) {
+        got = sc_io_read2(segment->fd, first, first_size, second, second_size, at.offset);
+    } else if (!read_now(store, segment, at.offset, first, first_size, second, second_size, &got)) {
+        return sc_fail(why, SC_BUSY, "the record has to be read from the disk first");
+    }
+    if (got < 0) {
+        return unreadable(store, segment, why);
+    }
+    return (size_t)got == first_size + second_size ? SC_OK : corrupt(store, segment, at, why);
+}
+
+/* ---- Records ---- */
 
 /* Where a record's bytes are while they are in memory. SC_IO: they never reached the disk. */
 static enum sc_status in_memory(const struct sc_bitcask *store, const struct sc_segment *segment,
@@ -117,12 +178,9 @@ enum sc_status sc_bitcask_read_meta(struct sc_bitcask *store, const struct sc_ke
             *value_size = record.value.size;
             return SC_OK;
         }
-        ssize_t got = sc_io_read(segment->fd, to, size, at.offset);
-        if (got < 0) {
-            return unreadable(store, segment, why);
-        }
-        if ((size_t)got < size) {
-            return corrupt(store, segment, at, why);
+        status = read_bytes(store, segment, at, to, size, NULL, 0, why);
+        if (status != SC_OK) {
+            return status;
         }
         note_read(store, segment, at.offset, size);
         bytes = to;
@@ -133,25 +191,6 @@ enum sc_status sc_bitcask_read_meta(struct sc_bitcask *store, const struct sc_ke
     *version = record.version;
     *value_size = record.value.size;
     return SC_OK;
-}
-
-/* Reads into two places, one after the other. False: the file could not be read, or has not so many
- * bytes (then errno is 0). */
-static bool read_exactly(const struct sc_segment *segment, uint64_t offset, uint8_t *head,
-                         size_t head_size, uint8_t *rest, size_t rest_size)
-{
-    ssize_t got = sc_io_read2(segment->fd, head, head_size, rest, rest_size, offset);
-    if (got >= 0 && (size_t)got < head_size + rest_size) {
-        errno = 0;
-        return false;
-    }
-    return got >= 0;
-}
-
-static enum sc_status read_failed(struct sc_bitcask *store, const struct sc_segment *segment,
-                                  struct sc_location at, char *why)
-{
-    return errno == 0 ? corrupt(store, segment, at, why) : unreadable(store, segment, why);
 }
 
 /* Whether these bytes are the record that the keydir means, its value at `value`. */
@@ -176,8 +215,9 @@ static enum sc_status read_small(struct sc_bitcask *store, struct sc_segment *se
     struct sc_record record;
     if (!sc_warmth_read(&store->warmth, segment, at.offset, to, at.size) ||
         !is_whole(to, inside, segment, entry, &record)) {
-        if (!read_exactly(segment, at.offset, to, at.size, NULL, 0)) {
-            return read_failed(store, segment, at, why);
+        enum sc_status status = read_bytes(store, segment, at, to, at.size, NULL, 0, why);
+        if (status != SC_OK) {
+            return status;
         }
         if (!is_whole(to, inside, segment, entry, &record)) {
             return corrupt(store, segment, at, why);
@@ -189,7 +229,7 @@ static enum sc_status read_small(struct sc_bitcask *store, struct sc_segment *se
     return SC_OK;
 }
 
-static enum sc_status read_large(struct sc_bitcask *store, const struct sc_segment *segment,
+static enum sc_status read_large(struct sc_bitcask *store, struct sc_segment *segment,
                                  const struct sc_keydir_entry *entry, struct sc_buf *value,
                                  char *why)
 {
@@ -199,8 +239,10 @@ static enum sc_status read_large(struct sc_bitcask *store, const struct sc_segme
     uint8_t *head = sc_buf_reserve(&store->scratch, head_size);
     uint8_t *to = sc_buf_reserve(value, at.size);
     struct sc_record record;
-    if (!read_exactly(segment, at.offset, head, head_size, to, at.size - head_size)) {
-        return read_failed(store, segment, at, why);
+    enum sc_status status =
+        read_bytes(store, segment, at, head, head_size, to, at.size - head_size, why);
+    if (status != SC_OK) {
+        return status;
     }
     if (!is_whole(head, to, segment, entry, &record)) {
         return corrupt(store, segment, at, why);
@@ -246,19 +288,37 @@ void sc_bitcask_look(struct sc_bitcask *store)
 
 /* ---- Operations ---- */
 
+void sc_bitcask_lend(struct sc_bitcask *store, struct sc_fetch *fetch)
+{
+    store->fetch = fetch;
+}
+
+uint64_t sc_bitcask_value_bound(struct sc_bitcask *store, struct sc_slice key, uint64_t hash)
+{
+    struct sc_keydir_entry entry;
+    uint64_t head_size = SC_RECORD_HEADER_SIZE + key.size;
+    return sc_keydir_find(store->keydir, key, hash, &entry) && entry.location.size > head_size
+               ? entry.location.size - head_size
+               : 0;
+}
+
 enum sc_status sc_bitcask_get(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
                               struct sc_buf *value, sc_bitcask_position *position, char *why)
 {
     struct sc_bitcask_found found;
     sc_bitcask_find(store, key, hash, &found);
     *position = found.position;
-    store->gets++;
     if (!found.present) {
+        store->gets++;
         store->misses++;
         return sc_fail(why, SC_NOTFOUND, "no such key");
     }
-    store->hits++;
-    return sc_bitcask_read_value(store, &found.entry, value, why);
+    enum sc_status status = sc_bitcask_read_value(store, &found.entry, value, why);
+    if (status != SC_BUSY) {
+        store->gets++;
+        store->hits++;
+    }
+    return status;
 }
 
 enum sc_status sc_bitcask_exists(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,

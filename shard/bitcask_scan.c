@@ -22,6 +22,8 @@ struct page {
     struct sc_buf last_key;
     struct sc_buf *next; /* filled when the page is over before the end */
     struct sc_buf value;
+    bool fetched; /* values were fetched for it: it gives what it can */
+    bool wants; /* values have to be fetched first: it only goes on to find out which */
     enum sc_status status; /* of every value in the page */
     char *why;
 };
@@ -94,6 +96,11 @@ static bool read_value(struct page *page, const struct sc_keydir_entry *entry,
     char why[SC_WHY_SIZE];
     page->value.size = 0;
     enum sc_status status = sc_bitcask_read_value(page->store, entry, &page->value, why);
+    if (status == SC_BUSY || page->wants) {
+        page->wants = page->wants || !page->fetched || page->keys == 0;
+        page->bytes += entry->location.size;
+        return page->wants;
+    }
     if (page->keys > 0 && status != page->status) {
         return false;
     }
@@ -120,7 +127,9 @@ static bool visit_entry(void *arg, const struct sc_keydir_entry *entry)
         if (scan->values && !read_value(page, entry, &value)) {
             return stop_before(page, entry);
         }
-        page->visit(page->arg, entry->key, value);
+        if (!page->wants) {
+            page->visit(page->arg, entry->key, value);
+        }
         page->keys++;
         page->bytes += entry->key.size + value.size;
     }
@@ -172,6 +181,7 @@ enum sc_status sc_bitcask_scan(struct sc_bitcask *store, const struct sc_bitcask
         .arg = arg,
         .now_ms = sc_clock_now_ms(&store->clock),
         .next = next,
+        .fetched = store->fetch != NULL && store->fetch->count > 0,
         .status = SC_OK,
         .why = why,
     };
@@ -179,10 +189,13 @@ enum sc_status sc_bitcask_scan(struct sc_bitcask *store, const struct sc_bitcask
     struct sc_buf cursor = {0};
     page.next = &cursor;
     fill(&page, start);
-    next->size = 0;
-    sc_buf_append_slice(next, sc_buf_slice(&cursor));
+    if (!page.wants) {
+        next->size = 0;
+        sc_buf_append_slice(next, sc_buf_slice(&cursor));
+    }
     sc_buf_fini(&cursor);
     sc_buf_fini(&page.last_key);
     sc_buf_fini(&page.value);
-    return page.status;
+    return page.wants ? sc_fail(why, SC_BUSY, "values have to be read from the disk first")
+                      : page.status;
 }

@@ -17,6 +17,11 @@ static struct {
     bool once;
 } fault;
 
+static struct {
+    atomic_uint one_in;
+    atomic_uint calls;
+} cold;
+
 uint64_t sc_io_fault(unsigned calls, uint64_t countdown, int error, bool once)
 {
     uint64_t counted = atomic_load(&fault.counted);
@@ -29,14 +34,20 @@ uint64_t sc_io_fault(unsigned calls, uint64_t countdown, int error, bool once)
     return counted;
 }
 
-bool sc_io_may_fail(unsigned calls)
+static bool is_armed(unsigned calls)
 {
     return (atomic_load_explicit(&fault.armed, memory_order_acquire) & calls) != 0;
 }
 
+bool sc_io_may_fail(unsigned calls)
+{
+    return is_armed(calls) || ((calls & SC_IO_READ) != 0 &&
+                               atomic_load_explicit(&cold.one_in, memory_order_relaxed) != 0);
+}
+
 static bool fails(unsigned call)
 {
-    if (!sc_io_may_fail(call)) {
+    if (!is_armed(call)) {
         return false;
     }
     unsigned long long count = atomic_fetch_add(&fault.counted, 1) + 1;
@@ -45,6 +56,22 @@ static bool fails(unsigned call)
     }
     errno = fault.error;
     return true;
+}
+
+void sc_io_pretend_cold(unsigned one_in)
+{
+    atomic_store(&cold.calls, 0);
+    atomic_store(&cold.one_in, one_in);
+}
+
+static bool pretends_cold(void)
+{
+    unsigned one_in = atomic_load_explicit(&cold.one_in, memory_order_relaxed);
+    if (one_in == 0) {
+        return false;
+    }
+    unsigned number = atomic_fetch_add(&cold.calls, 1);
+    return (number * 2654435761u >> 8) % one_in == 0;
 }
 
 int sc_io_open(int dir_fd, const char *name, int flags)
@@ -134,6 +161,24 @@ ssize_t sc_io_read2(int fd, void *first, size_t first_size, void *second, size_t
         done += got > 0 ? (size_t)got : 0;
     }
     return (ssize_t)done;
+}
+
+ssize_t sc_io_read2_now(int fd, void *first, size_t first_size, void *second, size_t second_size,
+                        uint64_t offset)
+{
+    if (fails(SC_IO_READ)) {
+        return -1;
+    }
+    if (pretends_cold()) {
+        errno = EAGAIN;
+        return -1;
+    }
+    struct iovec pieces[2] = {{first, first_size}, {second, second_size}};
+    ssize_t got;
+    do {
+        got = preadv2(fd, pieces, second_size > 0 ? 2 : 1, (off_t)offset, RWF_NOWAIT);
+    } while (got < 0 && errno == EINTR);
+    return got;
 }
 
 void sc_io_flush(int fd)

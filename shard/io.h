@@ -41,6 +41,12 @@ ssize_t sc_io_read_once(int fd, void *to, size_t size, uint64_t offset);
 ssize_t sc_io_read2(int fd, void *first, size_t first_size, void *second, size_t second_size,
                     uint64_t offset);
 
+/* The same, but without waiting for the disk: gives what is in the page cache, which may be less
+ * than was asked for. EAGAIN: not even the first byte is. EOPNOTSUPP: the filesystem cannot tell.
+ */
+ssize_t sc_io_read2_now(int fd, void *first, size_t first_size, void *second, size_t second_size,
+                        uint64_t offset);
+
 /* Waits for what an earlier call has begun, and begins to bring the rest of the file to the disk:
  * so that a sync that follows finds little to do. Advice only, promises nothing. */
 void sc_io_flush(int fd);
@@ -62,6 +68,10 @@ int sc_io_unlink(int dir_fd, const char *name);
  * `error`, and so do all behind it unless `once`. A failing write writes half first. A countdown of
  * 0 switches failing off. Returns how many calls of the kinds asked for before were counted. */
 uint64_t sc_io_fault(unsigned calls, uint64_t countdown, int error, bool once);
+
+/* For tests: about one of so many calls of sc_io_read2_now finds nothing in the page cache,
+ * whatever is there; 1: every one, 0: as it is. */
+void sc_io_pretend_cold(unsigned one_in);
 
 /* Whether calls of these kinds may be made to fail now: then nobody should get around them. */
 bool sc_io_may_fail(unsigned calls);

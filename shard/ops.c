@@ -1,10 +1,13 @@
 #include "shard/ops.h"
 
+#include "shard/fetch.h"
+
 /* Everything that the handlers share: one request on its way. */
 struct call {
     struct sc_bitcask *store;
     const struct sc_msg_request *request;
     uint64_t hash;
+    struct sc_fetch *fetch;
     struct sc_buf *reply;
     sc_bitcask_position position;
     char why[SC_WHY_SIZE];
@@ -19,8 +22,17 @@ static struct sc_bitcask_write write_options(const struct sc_msg_write_options *
     };
 }
 
+/* The record has to be fetched first: the answer comes when the operation is tried again. */
+static bool wants(const struct call *call)
+{
+    return call->fetch != NULL && sc_fetch_wants(call->fetch);
+}
+
 static void refuse(struct call *call, enum sc_status status)
 {
+    if (wants(call)) {
+        return;
+    }
     const char *why = call->why[0] != '\0' ? call->why : sc_status_str(status);
     sc_msg_reply_status(call->reply, status, why);
 }
@@ -72,8 +84,9 @@ static void exists(struct call *call)
     sc_msg_reply_bool(call->reply, status == SC_OK);
 }
 
-static void meta(struct call *call, uint32_t shard_id)
+static void meta(struct call *call)
 {
+    struct sc_bitcask_identity identity;
     struct sc_bitcask_meta meta = {0};
     enum sc_status status = sc_bitcask_meta(call->store, call->request->key, call->hash, &meta,
                                             &call->position, call->why);
@@ -98,7 +111,8 @@ static void meta(struct call *call, uint32_t shard_id)
     sc_mp_put_cstr(reply, "slot");
     sc_mp_put_uint(reply, sc_slot_of_hash(call->hash));
     sc_mp_put_cstr(reply, "shard");
-    sc_mp_put_uint(reply, shard_id);
+    sc_bitcask_identity(call->store, &identity);
+    sc_mp_put_uint(reply, identity.shard_id);
 }
 
 static void touch(struct call *call)
@@ -128,16 +142,18 @@ static void incr(struct call *call)
     }
 }
 
-sc_bitcask_position sc_ops_execute(struct sc_bitcask *store, const struct sc_msg_request *request,
-                                   uint32_t shard_id, struct sc_buf *reply)
+bool sc_ops_execute(struct sc_bitcask *store, const struct sc_msg_request *request, uint64_t hash,
+                    struct sc_fetch *fetch, struct sc_buf *reply, sc_bitcask_position *position)
 {
     struct call call;
     call.store = store;
     call.request = request;
-    call.hash = sc_slot_hash(request->key);
+    call.hash = hash;
+    call.fetch = fetch;
     call.reply = reply;
     call.position = 0;
     call.why[0] = '\0';
+    sc_bitcask_lend(store, fetch);
     switch (request->op) {
     case SC_OP_GET:
         get(&call);
@@ -152,7 +168,7 @@ sc_bitcask_position sc_ops_execute(struct sc_bitcask *store, const struct sc_msg
         exists(&call);
         break;
     case SC_OP_META:
-        meta(&call, shard_id);
+        meta(&call);
         break;
     case SC_OP_TOUCH:
         touch(&call);
@@ -164,5 +180,7 @@ sc_bitcask_position sc_ops_execute(struct sc_bitcask *store, const struct sc_msg
         sc_msg_reply_status(reply, SC_INTERNAL, "not a single-key operation");
         break;
     }
-    return call.position;
+    sc_bitcask_lend(store, NULL);
+    *position = call.position;
+    return !wants(&call);
 }

@@ -8,9 +8,10 @@
 #include "shard/bitcask.h"
 
 /* Carries out one parsed single-key request (SC_OP_SINGLE) of which the slot is served here, and
- * appends its reply. `shard_id` is for meta. Returns the position that must be committed before the
- * reply may leave. */
-sc_bitcask_position sc_ops_execute(struct sc_bitcask *store, const struct sc_msg_request *request,
-                                   uint32_t shard_id, struct sc_buf *reply);
+ * appends its reply; stores the position that must be committed before the reply may leave. `hash`:
+ * sc_slot_hash of the key. False: a record has to be fetched first, nothing has changed or was
+ * appended, and `fetch` has wants. NULL: waits for the disk instead. */
+bool sc_ops_execute(struct sc_bitcask *store, const struct sc_msg_request *request, uint64_t hash,
+                    struct sc_fetch *fetch, struct sc_buf *reply, sc_bitcask_position *position);
 
 #endif

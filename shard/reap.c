@@ -49,7 +49,8 @@ void sc_reap_doom(struct sc_bitcask *store, struct sc_segment *segment, bool kee
 
 static bool is_free(const struct sc_segment *segment, uint64_t oldest_era)
 {
-    return segment != NULL && segment->doomed && segment->doomed_era < oldest_era;
+    return segment != NULL && segment->doomed && segment->doomed_era < oldest_era &&
+           segment->readers == 0;
 }
 
 bool sc_reap_wanted(const struct sc_bitcask *store)

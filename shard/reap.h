@@ -1,8 +1,8 @@
 /*
  * Reaping: the end of data files that a merge has replaced. They are no part of the store any more,
  * but snapshots and backups may still be reading them: as long as a pin is set that was set before
- * a file was doomed, it stays open, in the store's table, and in the directory. Then it is taken
- * out of the table, removed, and closed.
+ * a file was doomed, or a fetch reads it, it stays open, in the store's table, and in the
+ * directory. Then it is taken out of the table, removed, and closed.
  *
  * The manifest lists it as discarded until it is gone, so that after a crash the next opening
  * removes it.

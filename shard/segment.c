@@ -118,6 +118,7 @@ enum sc_status sc_segment_open_missing(uint64_t number, uint64_t salt, struct sc
 void sc_segment_close(struct sc_segment *segment)
 {
     if (segment != NULL) {
+        assert(segment->readers == 0);
         sc_mapping_unmap(&segment->mapping);
         (void)close(segment->fd);
         free(segment);

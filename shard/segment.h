@@ -63,6 +63,8 @@ struct sc_segment {
     uint64_t version_min; /* the smallest version of any record; UINT64_MAX: there is none */
     uint64_t clean; /* no deletion up to this version hides anything in it (shard/manifest.h) */
 
+    uint32_t readers; /* while there are any, it must not be closed (shard/fetch.h) */
+
     /* merging */
     bool damaged; /* something in it cannot be read, or counted: it is never merged away */
     bool asked; /* to be merged whatever the gain */

@@ -1,13 +1,9 @@
 /*
  * Service: the protocol on top of the store; what a shard daemon does with a message.
  *
- *   sp --message--> sc_service_request --parse--> ops / membership / scans --> reply
- *                                                                           |
- *            position committed already: sent at once <---------------------+
- *            not yet: kept in the waiting list until a commit gets there <---+
- *
- * Nothing leaves that a crash could undo: a reply that tells of a write, to whoever made it or to a
- * reader, waits until that write is committed.
+ *   sp --message--> parse --about keys--> task (shard/task.h) --reply--> outbox (shard/outbox.h)
+ *                     |                                                     ^
+ *                     '----about the shard---------------reply--------------'
  *
  * Guarded by the hub's lock but for open, start, stop and close.
  */

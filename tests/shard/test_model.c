@@ -1,6 +1,7 @@
 /*
  * The store against a model, step by step at random: operations, group commits and merges with
- * operations in between, clean closes, kills and power failures. The seed is printed when a run
+ * operations in between, clean closes, kills and power failures; records that are not in memory and
+ * are fetched while other operations go on. The seed is printed when a run
  * fails; SEED and STEPS in the environment choose another.
  */
 #include "common/bytes.h"
@@ -8,6 +9,7 @@
 #include "shard/manifest.h"
 #include "shard/record.h"
 #include "tests/check_main.h"
+#include "tests/shard/cold.h"
 #include "tests/shard/merging.h"
 
 #include <fcntl.h>
@@ -133,6 +135,45 @@ static void step_commit(void)
     }
 }
 
+/* ---- Records that are not in memory ---- */
+
+static struct sc_fetch fetch;
+static struct model_key *fetching_for; /* NULL: nothing is being fetched */
+static bool alone; /* nothing happens beside a fetch */
+static bool merging; /* no commit may begin */
+
+static void step_beside(void);
+
+/* Ahead of an operation that may need a record: whether it is lent a fetch. */
+static void lend(struct model_key *key)
+{
+    if (fetching_for == NULL && any(2) == 0) {
+        fetching_for = key;
+        sc_bitcask_lend(f.store, &fetch);
+    }
+}
+
+/* Behind it. True: it has to be done again, with what it wanted. */
+static bool wants(struct model_key *key, enum sc_status status)
+{
+    if (fetching_for != key || fetching_for == NULL) {
+        return false;
+    }
+    sc_bitcask_lend(f.store, NULL);
+    if (status == SC_BUSY) {
+        CHECK_STEP(sc_fetch_wants(&fetch));
+        step_beside();
+        cold_read(&fetch);
+        step_beside();
+        sc_bitcask_lend(f.store, &fetch);
+        return true;
+    }
+    CHECK_STEP(!sc_fetch_wants(&fetch));
+    sc_fetch_fini(&fetch);
+    fetching_for = NULL;
+    return false;
+}
+
 /* ---- Operations ---- */
 
 static void check_new_version(uint64_t version)
@@ -161,9 +202,12 @@ static void step_put(struct model_key *key)
         .sync = sync ? &sync : NULL,
     };
     uint64_t version;
-    enum sc_status status =
-        sc_bitcask_put(f.store, name_of(key), hash_of(key), value_of(size, value_seed), &options,
-                       &version, &f.position, f.why);
+    enum sc_status status;
+    lend(key);
+    do {
+        status = sc_bitcask_put(f.store, name_of(key), hash_of(key), value_of(size, value_seed),
+                                &options, &version, &f.position, f.why);
+    } while (wants(key, status));
     if (options.if_version != NULL && if_version != now_of(key)->version) {
         CHECK_STEP(status == SC_MISMATCH);
         return;
@@ -188,9 +232,13 @@ static void step_touch(struct model_key *key)
 {
     uint64_t ttl_ms = 3600000;
     uint64_t version;
-    enum sc_status status =
-        sc_bitcask_touch(f.store, name_of(key), hash_of(key), any(2) == 0 ? &ttl_ms : NULL,
-                         &version, &f.position, f.why);
+    bool expires = any(2) == 0;
+    enum sc_status status;
+    lend(key);
+    do {
+        status = sc_bitcask_touch(f.store, name_of(key), hash_of(key), expires ? &ttl_ms : NULL,
+                                  &version, &f.position, f.why);
+    } while (wants(key, status));
     CHECK_STEP(status == (now_of(key)->size > 0 ? SC_OK : SC_NOTFOUND));
     if (status == SC_OK) {
         wrote(key, now_of(key)->size, now_of(key)->seed, version);
@@ -200,8 +248,11 @@ static void step_touch(struct model_key *key)
 static void check_key(struct model_key *key)
 {
     struct sc_buf value = {0};
-    enum sc_status status =
-        sc_bitcask_get(f.store, name_of(key), hash_of(key), &value, &f.position, f.why);
+    enum sc_status status;
+    lend(key);
+    do {
+        status = sc_bitcask_get(f.store, name_of(key), hash_of(key), &value, &f.position, f.why);
+    } while (wants(key, status));
     const struct state *state = now_of(key);
     CHECK_STEP(status == (state->size > 0 ? SC_OK : SC_NOTFOUND));
     CHECK_STEP(sc_slice_equal(sc_buf_slice(&value), value_of(state->size, state->seed)));
@@ -210,7 +261,11 @@ static void check_key(struct model_key *key)
                state->position <= sc_bitcask_committed(f.store));
     sc_buf_fini(&value);
     struct sc_bitcask_meta meta;
-    status = sc_bitcask_meta(f.store, name_of(key), hash_of(key), &meta, &f.position, f.why);
+    lend(key);
+    do {
+        status = sc_bitcask_meta(f.store, name_of(key), hash_of(key), &meta, &f.position, f.why);
+    } while (wants(key, status));
+    state = now_of(key);
     CHECK_STEP(status == (state->size > 0 ? SC_OK : SC_NOTFOUND));
     CHECK_STEP(status != SC_OK || (meta.version == state->version && meta.size == state->size));
     CHECK_STEP(sc_bitcask_exists(f.store, name_of(key), hash_of(key), &f.position) == status);
@@ -266,6 +321,19 @@ static void see(void *arg, struct sc_slice key, struct sc_slice value)
     CHECK_STEP(false);
 }
 
+static void check_page(const struct sc_bitcask_scan *scan, struct seen *seen, struct sc_buf *cursor)
+{
+    const struct seen before = *seen;
+    sc_bitcask_lend(f.store, any(2) == 0 ? &fetch : NULL);
+    while (sc_bitcask_scan(f.store, scan, see, seen, cursor, &f.position, f.why) != SC_OK) {
+        CHECK_STEP(sc_fetch_wants(&fetch));
+        cold_read(&fetch);
+        *seen = before;
+    }
+    sc_bitcask_lend(f.store, NULL);
+    sc_fetch_fini(&fetch);
+}
+
 static void check_scan(void)
 {
     struct seen seen = {.values = any(2) == 0};
@@ -279,8 +347,7 @@ static void check_scan(void)
             .bytes_max = 1 + any(1000),
             .visits_max = 1 + any(20),
         };
-        CHECK_STEP(sc_bitcask_scan(f.store, &scan, see, &seen, &cursor, &f.position, f.why) ==
-                   SC_OK);
+        check_page(&scan, &seen, &cursor);
     } while (cursor.size > 0);
     sc_buf_fini(&cursor);
     unsigned expected = 0;
@@ -294,6 +361,7 @@ static void check_scan(void)
 static void check_all(void)
 {
     uint64_t live = 0;
+    alone = true;
     for (int i = 0; i < KEYS; i++) {
         check_key(&model[i]);
         const struct state *state = now_of(&model[i]);
@@ -304,10 +372,12 @@ static void check_all(void)
     CHECK_STEP(stats.live_bytes == live);
     CHECK_STEP(stats.damaged_records == 0);
     check_scan();
+    alone = false;
 }
 
 static void open_again(void)
 {
+    sc_io_pretend_cold(any(4));
     f.options.file_size_max = 4096u << any(4);
     f.options.sync_ms = any(2) == 0 ? SC_BITCASK_SYNC_ALWAYS : SC_BITCASK_SYNC_NEVER;
     fixture_open(&f);
@@ -479,9 +549,29 @@ static void step_merge(void)
     if (any(2) == 0) {
         sc_merge_ask(m.merge);
     }
+    merging = true;
     enum sc_status status = merge_once(&m);
+    merging = false;
     CHECK_STEP(status == SC_OK || status == SC_NOTFOUND || status == SC_UNAVAILABLE);
     sc_merge_free(m.merge);
+}
+
+/* Beside a fetch: anything to another key, or a commit. */
+static void step_beside(void)
+{
+    struct model_key *key = &model[any(KEYS)];
+    if (alone || any(2) == 0) {
+        return;
+    }
+    if (key == fetching_for || any(3) == 0) {
+        if (!merging) {
+            step_commit();
+        }
+    } else if (any(3) == 0) {
+        step_del(key);
+    } else {
+        step_put(key);
+    }
 }
 
 static void take_step(void)
