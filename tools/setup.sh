@@ -16,6 +16,10 @@ build_packages=(build-essential cmake ninja-build pkg-config libnng-dev libxxhas
 test_packages=(python3 python3-msgpack python3-xxhash nng-utils libnanomsg-dev clang-format
     clang-tidy shellcheck util-linux)
 
+# Other storage engines, for shardcask-engine-bench to measure beside ours. Nothing else takes them.
+# shellcheck disable=SC2034
+contender_packages=(librocksdb-dev libleveldb-dev liblmdb-dev)
+
 # Which of the packages are not installed.
 missing_packages() {
     local name

@@ -1,6 +1,7 @@
 """The load generator against a real fleet: every mode and workload does what it says."""
 
 import json
+import os
 
 import harness
 from harness import SharedFleetTest, SystemTest, program, run
@@ -117,6 +118,37 @@ class BenchAlone(SystemTest):
         line = json.loads(ran.out)
         self.assertGreater(line["errors"], 0)
         self.assertEqual(line["errors"] + line["operations"], 100)
+
+
+class EngineBench(SystemTest):
+    """The benchmark of the storage engine, with as few keys as it takes to run through."""
+
+    def setUp(self):
+        super().setUp()
+        self.stores = self.make_dir()
+
+    def engine_bench(self, *args):
+        return run([program("shardcask-engine-bench"), "--engines", "shardcask", "--rounds", "1",
+                    "--keys", "1000,2000", "--dir", self.stores, *args])
+
+    def test_json_has_every_figure(self):
+        ran = self.engine_bench("--json", "--operations", "500")
+        self.assertEqual(ran.code, 0, ran)
+        lines = [json.loads(line) for line in ran.out.splitlines()]
+        self.assertEqual([line["keys"] for line in lines], [1000, 2000])
+        for line in lines:
+            figures = line["engines"]["shardcask"]
+            for name in ("put_new_per_s", "get_per_s", "delete_per_s", "put_synced_64_per_s",
+                         "open_keys_per_s", "index_bytes_beside_key", "put_new_max_us"):
+                self.assertGreater(figures[name], 0, name)
+            self.assertLessEqual(figures["put_new_p50_us"], figures["put_new_max_us"])
+        self.assertEqual(os.listdir(self.stores), [], "it removes what it made")
+
+    def test_usage(self):
+        for args in (["--engines", "nonsense"], ["--rounds", "0"], ["--keys", "1,x"], ["more"]):
+            ran = self.engine_bench(*args)
+            self.assertEqual(ran.code, 2, (args, ran))
+            self.assertTrue(ran.err)
 
 
 if __name__ == "__main__":
