@@ -18,7 +18,11 @@
     X(merge_bytes_per_second, 0, INT64_MAX, 32 << 20,                         \
       "a merge reads and writes no more than this; 0: no limit")              \
     X(merge_paused, 0, 1, 0, "merges stand still")                            \
-    X(merges_at_once, 1, 1024, 1, "shards that may merge at the same time")
+    X(merges_at_once, 1, 1024, 1, "shards that may merge at the same time")   \
+    X(snapshot_memory, 0, INT64_MAX, 256 << 20,                               \
+      "bytes that a snapshot may take for what changes; 0: no limit")         \
+    X(snapshot_idle_ms, 1000, 86400000, 60000,                                \
+      "a snapshot from which nobody reads for so long is closed")
 
 enum sc_config_name {
 #define SC_CONFIG_ENUM(name, least, most, preset, meaning) SC_CONFIG_##name,

@@ -72,6 +72,8 @@ static enum sc_op guess_of_six(const char *name)
         return SC_OP_X_DROP;
     case 'r':
         return SC_OP_X_READ;
+    case 'p':
+        return SC_OP_X_PAGE;
     default:
         return name[3] == 'c' ? SC_OP_X_SCAN : SC_OP_X_SEAL;
     }
@@ -99,6 +101,18 @@ static enum sc_op guess_of_seven(const char *name)
     }
 }
 
+/* The only operation that a name of eight letters can be. */
+static enum sc_op guess_of_eight(const char *name)
+{
+    if (name[0] != 'x') {
+        return SC_OP_SNAPSHOT;
+    }
+    return name[2] == 'i'   ? SC_OP_X_IMPORT
+           : name[2] == 'e' ? SC_OP_X_EXPORT
+           : name[3] == 'i' ? SC_OP_X_FINISH
+                            : SC_OP_X_FORGET;
+}
+
 /* The only operation that a name of this length and these letters can be. */
 static enum sc_op guess_op(const char *name, size_t size)
 {
@@ -121,13 +135,19 @@ static enum sc_op guess_op(const char *name, size_t size)
     case 7:
         return guess_of_seven(name);
     case 8:
-        return name[2] == 'i' ? SC_OP_X_IMPORT : name[2] == 'e' ? SC_OP_X_EXPORT : SC_OP_X_FINISH;
+        return guess_of_eight(name);
     case 9:
         return name[0] == 's'   ? SC_OP_SHARD_ADD
                : name[0] == 'x' ? SC_OP_X_RELEASE
                                 : SC_OP_REBALANCE;
+    case 10:
+        return SC_OP_X_SNAPSHOT;
     case 12:
         return SC_OP_SHARD_REMOVE;
+    case 13:
+        return SC_OP_SNAPSHOT_READ;
+    case 14:
+        return SC_OP_SNAPSHOT_CLOSE;
     default:
         return SC_OP_NONE;
     }
@@ -588,6 +608,12 @@ static enum sc_status parse_arguments(struct sc_mp *mp, uint32_t arguments,
     case SC_OP_X_SEAL:
     case SC_OP_X_RELEASE:
         return sc_msg_parse_move(mp, request, why);
+    case SC_OP_SNAPSHOT_READ:
+    case SC_OP_SNAPSHOT_CLOSE:
+    case SC_OP_X_SNAPSHOT:
+    case SC_OP_X_PAGE:
+    case SC_OP_X_FORGET:
+        return sc_msg_parse_copy(mp, request, why);
     default:
         assert(arguments == 0);
         return SC_OK;

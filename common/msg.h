@@ -20,6 +20,7 @@
  *   x.by     [deadline, request] -> as the request: an envelope around any other request (see
  *            sc_msg_put_by)
  *   x.import, x.export and what follows them move slots: common/msg_move.h
+ *   x.snapshot, x.page, x.forget: common/msg_copy.h
  */
 #ifndef SC_COMMON_MSG_H
 #define SC_COMMON_MSG_H
@@ -28,6 +29,7 @@
 #include "common/config.h"
 #include "common/limits.h"
 #include "common/mp.h"
+#include "common/msg_copy.h"
 #include "common/msg_move.h"
 #include "common/status.h"
 
@@ -67,6 +69,9 @@ enum {
     X(SHARD_REMOVE, "shard.remove", 1, 1, 0)                              \
     X(CONFIG, "config", 0, 1, 0)                                          \
     X(REBALANCE, "rebalance", 0, 1, 0)                                    \
+    X(SNAPSHOT, "snapshot", 0, 0, 0)                                      \
+    X(SNAPSHOT_READ, "snapshot.read", 3, 3, 0)                            \
+    X(SNAPSHOT_CLOSE, "snapshot.close", 1, 1, 0)                          \
     X(X_HELLO, "x.hello", 0, 0, SC_OP_INTERNAL)                           \
     X(X_ADOPT, "x.adopt", 2, 2, SC_OP_INTERNAL)                           \
     X(X_GRANT, "x.grant", 5, 5, SC_OP_INTERNAL)                           \
@@ -81,7 +86,10 @@ enum {
     X(X_READ, "x.read", 3, 3, SC_OP_INTERNAL)                             \
     X(X_SEAL, "x.seal", 3, 3, SC_OP_INTERNAL)                             \
     X(X_RELEASE, "x.release", 1, 1, SC_OP_INTERNAL)                       \
-    X(X_SLOTS, "x.slots", 0, 0, SC_OP_INTERNAL)
+    X(X_SLOTS, "x.slots", 0, 0, SC_OP_INTERNAL)                           \
+    X(X_SNAPSHOT, "x.snapshot", 2, 2, SC_OP_INTERNAL)                     \
+    X(X_PAGE, "x.page", 2, 2, SC_OP_INTERNAL)                             \
+    X(X_FORGET, "x.forget", 1, 1, SC_OP_INTERNAL)
 
 /* SC_OP_NONE, behind the last: no operation of ours, and how many there are. */
 enum sc_op {
@@ -149,6 +157,7 @@ struct sc_msg_request {
     struct sc_mp ranges; /* x.grant: a cursor at [[first, last, shard id, address]...] */
 
     struct sc_msg_move move; /* x.import, x.export and what follows them */
+    struct sc_msg_copy copy; /* snapshot.read, x.snapshot and what belongs to them */
 };
 
 /* Parses a request body. On failure `request->op` is SC_OP_NONE when not even the operation was

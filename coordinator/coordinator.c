@@ -7,6 +7,7 @@
 #include "common/version.h"
 #include "coordinator/fanout.h"
 #include "coordinator/fleet.h"
+#include "coordinator/moment.h"
 #include "coordinator/router.h"
 #include "coordinator/scanner.h"
 
@@ -196,6 +197,15 @@ static void dispatch_other(struct sc_coordinator *coordinator, const struct sc_m
         break;
     case SC_OP_CONFIG:
         start_config(coordinator, request, origin);
+        break;
+    case SC_OP_SNAPSHOT:
+        sc_moment_open(&coordinator->fleet, origin);
+        break;
+    case SC_OP_SNAPSHOT_READ:
+        sc_scanner_read(&coordinator->fleet, &request->copy, origin);
+        break;
+    case SC_OP_SNAPSHOT_CLOSE:
+        sc_moment_close(&coordinator->fleet, request->copy.id, origin);
         break;
     case SC_OP_REBALANCE:
         reply_rebalance(origin);

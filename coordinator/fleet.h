@@ -27,6 +27,7 @@ struct sc_fleet {
     struct sc_steward *steward;
     struct sc_turns *turns;
     struct sc_scanner scanner;
+    uint32_t moments; /* snapshots that were opened */
     bool closing;
 };
 

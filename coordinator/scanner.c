@@ -17,6 +17,8 @@ struct sc_scan {
     struct sc_scan *next; /* that waits */
     struct sc_fleet *fleet;
     struct sc_sp_origin origin;
+    uint64_t snapshot; /* a page of this one, from `shard_id` and behind `cursor`; 0: of a scan */
+    uint64_t shard_id;
     struct sc_msg_scan ask; /* of the next step; its slices point into the buffers below */
     struct sc_buf prefix;
     struct sc_buf cursor;
@@ -168,10 +170,69 @@ static void next_step(struct sc_scan *scan)
     sc_buf_fini(&request);
 }
 
+/* ---- Pages of snapshots ---- */
+
+static void on_snapshot_page(struct sc_backend_call *call, enum sc_status status,
+                             struct sc_slice body)
+{
+    struct sc_scan *scan = (struct sc_scan *)call;
+    struct sc_msg_reply reply;
+    if (status != SC_OK) {
+        answer_error(scan, SC_UNAVAILABLE, "the shard gave no answer: ask again");
+    } else if (!sc_msg_parse_reply(body, &reply)) {
+        answer_error(scan, SC_INTERNAL, "a shard sent a reply that makes no sense");
+    } else {
+        sc_sp_reply(&scan->origin, body);
+        scan_free(scan);
+    }
+}
+
+/* Asks the shard that has the snapshot, whichever slots it owns by now. */
+static void ask_snapshot(struct sc_scan *scan)
+{
+    struct sc_fleet *fleet = scan->fleet;
+    bool known = scan->shard_id <= UINT32_MAX;
+    struct sc_backend *backend = known ? sc_fleet_backend(fleet, (uint32_t)scan->shard_id) : NULL;
+    if (backend == NULL) {
+        answer_error(scan, SC_NOTFOUND, "there is no such shard");
+    } else if (!sc_backend_up(backend)) {
+        answer_error(scan, SC_UNAVAILABLE, sc_backend_why(backend));
+    } else {
+        struct sc_buf request = {0};
+        sc_msg_put_x_page(&request, scan->snapshot, sc_buf_slice(&scan->cursor));
+        sc_backend_call(backend, &scan->call, sc_buf_slice(&request));
+        sc_buf_fini(&request);
+    }
+}
+
+/* ---- Turns ---- */
+
+static void add_waiting(struct sc_scanner *scanner, struct sc_scan *scan)
+{
+    if (scanner->first == NULL) {
+        scanner->first = scan;
+    } else {
+        scanner->last->next = scan;
+    }
+    scanner->last = scan;
+}
+
+void sc_scanner_read(struct sc_fleet *fleet, const struct sc_msg_copy *copy,
+                     const struct sc_sp_origin *origin)
+{
+    struct sc_scan *scan = sc_calloc(1, sizeof *scan);
+    scan->call.done = on_snapshot_page;
+    scan->fleet = fleet;
+    scan->origin = *origin;
+    scan->snapshot = copy->id;
+    scan->shard_id = copy->shard_id;
+    sc_buf_append_slice(&scan->cursor, copy->cursor);
+    add_waiting(&fleet->scanner, scan);
+}
+
 void sc_scanner_start(struct sc_fleet *fleet, const struct sc_msg_request *request,
                       const struct sc_sp_origin *origin)
 {
-    struct sc_scanner *scanner = &fleet->scanner;
     if (request->scan.cursor.size > 0 && request->scan.cursor.size < CURSOR_HASH_SIZE) {
         struct sc_buf *out = sc_sp_reply_begin(origin);
         sc_msg_reply_status(out, SC_BADREQUEST,
@@ -187,12 +248,7 @@ void sc_scanner_start(struct sc_fleet *fleet, const struct sc_msg_request *reque
     scan->limit = request->scan.limit;
     sc_buf_append_slice(&scan->prefix, request->scan.prefix);
     sc_buf_append_slice(&scan->cursor, request->scan.cursor);
-    if (scanner->first == NULL) {
-        scanner->first = scan;
-    } else {
-        scanner->last->next = scan;
-    }
-    scanner->last = scan;
+    add_waiting(&fleet->scanner, scan);
 }
 
 /* Takes the oldest page whose client takes its replies out of those that wait; NULL: there is
@@ -230,6 +286,8 @@ void sc_scanner_flush(struct sc_fleet *fleet)
         scanner->running++;
         if (sc_sp_gone(&scan->origin)) {
             answer_error(scan, SC_UNAVAILABLE, "the client has gone");
+        } else if (scan->snapshot != 0) {
+            ask_snapshot(scan);
         } else {
             next_step(scan);
         }

@@ -1,5 +1,5 @@
 /*
- * Scanner: one page of a scan over the whole store.
+ * Scanner: one page of a scan over the whole store, or of a snapshot.
  *
  * The cursor is that of the shards: a place in the order of (hash, key), which is also the order of
  * slots. The scanner asks the owner of the slot that the cursor is in, up to the end of the stretch
@@ -29,6 +29,10 @@ struct sc_scanner {
 /* Answers `origin`, now or later. */
 void sc_scanner_start(struct sc_fleet *fleet, const struct sc_msg_request *request,
                       const struct sc_sp_origin *origin);
+
+/* snapshot.read: likewise, with what the shard that has the snapshot says. */
+void sc_scanner_read(struct sc_fleet *fleet, const struct sc_msg_copy *copy,
+                     const struct sc_sp_origin *origin);
 
 /* Begins pages that wait, as far as there is room. */
 void sc_scanner_flush(struct sc_fleet *fleet);

@@ -302,6 +302,11 @@ const char *sc_bitcask_failed(const struct sc_bitcask *store)
 
 /* ---- Figures ---- */
 
+void sc_bitcask_count_damage(struct sc_bitcask *store, uint64_t records)
+{
+    store->damaged_records += records;
+}
+
 void sc_bitcask_stats(const struct sc_bitcask *store, struct sc_bitcask_stats *stats)
 {
     *stats = (struct sc_bitcask_stats){

@@ -278,6 +278,9 @@ void sc_bitcask_hint_built(struct sc_bitcask *store, uint64_t file_number, enum 
 
 /* ---- Figures ---- */
 
+/* So many damaged records were met by somebody who reads files on his own. */
+void sc_bitcask_count_damage(struct sc_bitcask *store, uint64_t records);
+
 struct sc_bitcask_stats {
     uint64_t keys; /* in the keydir, expired but unswept ones included */
     uint64_t keydir_bytes; /* memory of the keydir */

@@ -60,6 +60,7 @@ static void put_store(struct writer *writer, const struct sc_bitcask_stats *stat
     number(writer, "file_bytes", stats->file_bytes);
     number(writer, "live_bytes", stats->live_bytes);
     number(writer, "dead_bytes", stats->dead_bytes);
+    number(writer, "held_bytes", stats->held_bytes);
     number(writer, "tombstones", stats->tombstones);
     number(writer, "puts", stats->puts);
     number(writer, "gets", stats->gets);
@@ -99,9 +100,17 @@ static void put_merge(struct writer *writer, const struct sc_upkeep *upkeep)
     number(writer, "merge_dropped_deletions", merge->deletions_dropped);
 }
 
+static void put_snapshots(struct writer *writer, const struct sc_snapshots *snapshots)
+{
+    struct sc_snapshots_figures figures = sc_snapshots_figures(snapshots);
+    number(writer, "snapshots", figures.count);
+    number(writer, "snapshot_bytes", figures.memory);
+}
+
 void sc_report_stats(struct sc_bitcask *store, const struct sc_membership *membership,
                      const struct sc_sp_listener_counts *connections,
-                     const struct sc_upkeep *upkeep, struct sc_buf *reply)
+                     const struct sc_upkeep *upkeep, const struct sc_snapshots *snapshots,
+                     struct sc_buf *reply)
 {
     struct sc_bitcask_stats stats;
     struct writer writer = {0};
@@ -111,6 +120,7 @@ void sc_report_stats(struct sc_bitcask *store, const struct sc_membership *membe
     sc_bitcask_stats(store, &stats);
     put_store(&writer, &stats);
     put_merge(&writer, upkeep);
+    put_snapshots(&writer, snapshots);
     number(&writer, "connections", connections->connections);
     number(&writer, "connections_accepted", connections->accepted);
     number(&writer, "connections_refused", connections->refused);

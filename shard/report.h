@@ -6,12 +6,14 @@
 
 #include "common/sp.h"
 #include "shard/membership.h"
+#include "shard/snapshots.h"
 #include "shard/upkeep.h"
 
 /* Appends [0, {name: figure...}]. */
 void sc_report_stats(struct sc_bitcask *store, const struct sc_membership *membership,
                      const struct sc_sp_listener_counts *connections,
-                     const struct sc_upkeep *upkeep, struct sc_buf *reply);
+                     const struct sc_upkeep *upkeep, const struct sc_snapshots *snapshots,
+                     struct sc_buf *reply);
 
 /* Appends [0, "shardcask", {version, role, ...}]. */
 void sc_report_ping(const struct sc_membership *membership, struct sc_buf *reply);

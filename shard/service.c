@@ -8,6 +8,7 @@
 #include "shard/membership.h"
 #include "shard/outbox.h"
 #include "shard/report.h"
+#include "shard/snapshots.h"
 #include "shard/task.h"
 #include "shard/tuning.h"
 #include "shard/upkeep.h"
@@ -28,6 +29,7 @@ struct sc_service {
     struct sc_sp_hub *hub;
     struct sc_committer *committer;
     struct sc_upkeep *upkeep;
+    struct sc_snapshots *snapshots;
 
     /* guarded by the hub's lock */
     struct sc_sp_listener *listeners[LISTENERS_MAX];
@@ -77,7 +79,38 @@ static void report(struct sc_service *service, struct sc_buf *reply)
     for (size_t i = 0; i < service->listener_count; i++) {
         sc_sp_listener_add_counts(service->listeners[i], &sum);
     }
-    sc_report_stats(service->store, &service->membership, &sum, service->upkeep, reply);
+    sc_report_stats(service->store, &service->membership, &sum, service->upkeep, service->snapshots,
+                    reply);
+}
+
+/* A snapshot belongs to one map: else what is on its way between two shards would be in both, or in
+ * neither. */
+static sc_bitcask_position execute_snapshot(struct sc_service *service,
+                                            const struct sc_msg_request *request,
+                                            struct sc_buf *reply)
+{
+    const struct sc_membership *membership = &service->membership;
+    sc_bitcask_position position = 0;
+    uint64_t keys = 0;
+    char why[SC_WHY_SIZE];
+    enum sc_status status = SC_BUSY;
+    if (request->copy.epoch != membership->epoch) {
+        sc_fail(why, status, "slots are being handed over: try again");
+    } else {
+        status = sc_snapshots_open(service->snapshots, request->copy.id, membership->owned, &keys,
+                                   &position, why);
+    }
+    if (status == SC_OK) {
+        sc_msg_reply_uint(reply, keys);
+    } else {
+        sc_msg_reply_status(reply, status, why);
+    }
+    return position;
+}
+
+static bool needs_grant(enum sc_op op)
+{
+    return op == SC_OP_COUNT || op == SC_OP_CLEAR || op == SC_OP_X_SNAPSHOT;
 }
 
 /* Everything but what is a task; appends the reply, and stores what it waits for: see
@@ -85,8 +118,7 @@ static void report(struct sc_service *service, struct sc_buf *reply)
 static sc_bitcask_position execute_other(struct sc_service *service, struct sc_msg_request *request,
                                          struct sc_buf *reply, uint64_t *sync)
 {
-    bool needs_grant = request->op == SC_OP_COUNT || request->op == SC_OP_CLEAR;
-    if (needs_grant && !service->membership.granted) {
+    if (needs_grant(request->op) && !service->membership.granted) {
         sc_membership_refuse(&service->membership, 0, reply);
         return 0;
     }
@@ -113,6 +145,12 @@ static sc_bitcask_position execute_other(struct sc_service *service, struct sc_m
         return 0;
     case SC_OP_COMPACT:
         sc_upkeep_compact(service->upkeep);
+        sc_msg_reply_status(reply, SC_OK, NULL);
+        return 0;
+    case SC_OP_X_SNAPSHOT:
+        return execute_snapshot(service, request, reply);
+    case SC_OP_X_FORGET:
+        sc_snapshots_forget(service->snapshots, request->copy.id);
         sc_msg_reply_status(reply, SC_OK, NULL);
         return 0;
     case SC_OP_X_MERGE:
@@ -168,6 +206,9 @@ static void on_request(void *arg, const struct sc_sp_origin *origin, struct sc_s
     } else if (sc_tasks_takes(request.op)) {
         sc_tasks_run(&service->tasks, &request, origin, body, deadline_ms);
         return;
+    } else if (request.op == SC_OP_X_PAGE) {
+        sc_snapshots_page(service->snapshots, request.copy.id, request.copy.cursor, origin);
+        return;
     } else {
         position = execute_other(service, &request, reply, &sync);
     }
@@ -188,6 +229,9 @@ static void on_tick(void *arg)
     struct sc_service *service = arg;
     if (service->upkeep != NULL) {
         sc_upkeep_tick(service->upkeep);
+    }
+    if (service->snapshots != NULL) {
+        sc_snapshots_tick(service->snapshots);
     }
 }
 
@@ -216,6 +260,7 @@ enum sc_status sc_service_open(struct sc_bitcask *store, const struct sc_service
     enum sc_status status = sc_sp_hub_open(&hub, &service->hub, why);
     struct sc_committer *committer = NULL;
     struct sc_upkeep *upkeep = NULL;
+    struct sc_snapshots *snapshots = NULL;
     if (status == SC_OK) {
         status = sc_committer_start(service->hub, store, options->sync_ms, on_committed, service,
                                     &committer, why);
@@ -226,12 +271,16 @@ enum sc_status sc_service_open(struct sc_bitcask *store, const struct sc_service
     if (status == SC_OK) {
         status = sc_upkeep_start(service->hub, store, committer, &options->upkeep, &upkeep, why);
     }
+    if (status == SC_OK) {
+        status = sc_snapshots_start(service->hub, store, &snapshots, why);
+    }
     if (service->hub != NULL) {
         sc_sp_hub_lock(service->hub);
         service->committer = committer;
         service->outbox.committer = committer;
         service->upkeep = upkeep;
-        sc_tuning_attach(&service->tuning, upkeep);
+        service->snapshots = snapshots;
+        sc_tuning_attach(&service->tuning, upkeep, snapshots);
         sc_sp_hub_unlock(service->hub);
     }
     if (status != SC_OK) {
@@ -287,10 +336,13 @@ static void stop_threads(struct sc_service *service)
     sc_sp_hub_lock(service->hub);
     struct sc_committer *committer = service->committer;
     struct sc_upkeep *upkeep = service->upkeep;
+    struct sc_snapshots *snapshots = service->snapshots;
     service->committer = NULL;
     service->upkeep = NULL;
-    sc_tuning_attach(&service->tuning, NULL);
+    service->snapshots = NULL;
+    sc_tuning_attach(&service->tuning, NULL, NULL);
     sc_sp_hub_unlock(service->hub);
+    sc_snapshots_stop(snapshots);
     sc_upkeep_stop(upkeep);
     sc_committer_stop(committer);
 }

@@ -23,11 +23,17 @@ static void apply(struct sc_tuning *tuning)
         sc_upkeep_configure(tuning->upkeep, &options);
         sc_upkeep_merge_allow(tuning->upkeep, tuning->turn && values[SC_CONFIG_merge_paused] == 0);
     }
+    if (tuning->snapshots != NULL) {
+        sc_snapshots_configure(tuning->snapshots, values[SC_CONFIG_snapshot_memory],
+                               values[SC_CONFIG_snapshot_idle_ms]);
+    }
 }
 
-void sc_tuning_attach(struct sc_tuning *tuning, struct sc_upkeep *upkeep)
+void sc_tuning_attach(struct sc_tuning *tuning, struct sc_upkeep *upkeep,
+                      struct sc_snapshots *snapshots)
 {
     tuning->upkeep = upkeep;
+    tuning->snapshots = snapshots;
     apply(tuning);
 }
 

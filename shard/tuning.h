@@ -1,6 +1,6 @@
 /*
  * Tuning: the settings that can be changed while a shard runs, and its turn to merge. Both come
- * from the coordinator and end at the upkeep.
+ * from the coordinator and end at the upkeep and the snapshots.
  *
  * Guarded by the hub's lock.
  */
@@ -8,11 +8,13 @@
 #define SC_SHARD_TUNING_H
 
 #include "common/config.h"
+#include "shard/snapshots.h"
 #include "shard/upkeep.h"
 
 /* Private, but for its size. */
 struct sc_tuning {
     struct sc_upkeep *upkeep; /* borrowed; NULL until attached */
+    struct sc_snapshots *snapshots; /* likewise */
     struct sc_config config;
     bool turn;
 };
@@ -21,8 +23,9 @@ struct sc_tuning {
  * likes. */
 void sc_tuning_init(struct sc_tuning *tuning, const struct sc_upkeep_options *options);
 
-/* From now on changes reach the upkeep; NULL: no longer. */
-void sc_tuning_attach(struct sc_tuning *tuning, struct sc_upkeep *upkeep);
+/* From now on changes reach these; NULL: no longer. */
+void sc_tuning_attach(struct sc_tuning *tuning, struct sc_upkeep *upkeep,
+                      struct sc_snapshots *snapshots);
 
 /* The operations config and x.merge: each appends its reply. */
 void sc_tuning_config(struct sc_tuning *tuning, const struct sc_config *change,

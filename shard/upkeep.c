@@ -2,6 +2,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "shard/reap.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -34,6 +35,7 @@ struct sc_upkeep {
     sem_t wake;
     atomic_bool stopping;
     atomic_bool allowed;
+    atomic_bool reap_due; /* there are files to be removed */
     atomic_uint_least64_t rate; /* bytes per second; 0: no limit */
 
     /* guarded by the hub's lock */
@@ -113,9 +115,23 @@ static void keep_rate(struct sc_upkeep *upkeep, uint64_t bytes)
     }
 }
 
+/* Removes merged files that nobody reads any more. */
+static void reap_files(struct sc_upkeep *upkeep)
+{
+    struct sc_reap_list list = {.count = 0};
+    atomic_store(&upkeep->reap_due, false);
+    sc_sp_hub_lock(upkeep->hub);
+    sc_reap_take(upkeep->store, &list);
+    sc_sp_hub_unlock(upkeep->hub);
+    sc_reap_remove(upkeep->store, &list);
+}
+
 static bool host_proceed(void *arg, uint64_t bytes)
 {
     struct sc_upkeep *upkeep = arg;
+    if (atomic_load(&upkeep->reap_due)) {
+        reap_files(upkeep); /* a merge may take long */
+    }
     keep_rate(upkeep, bytes);
     while (!atomic_load(&upkeep->stopping) && !atomic_load(&upkeep->allowed)) {
         pause_until(upkeep, sc_clock_mono_ns() + PAUSE_NS);
@@ -190,6 +206,7 @@ static void *run(void *arg)
         if (atomic_load(&upkeep->stopping)) {
             return NULL;
         }
+        reap_files(upkeep);
         build_hints(upkeep);
         merge_files(upkeep);
     }
@@ -257,8 +274,10 @@ void sc_upkeep_tick(struct sc_upkeep *upkeep)
         set_rate(upkeep);
         upkeep->wanted = sc_merge_wanted(upkeep->merge);
     }
+    bool reap = sc_reap_wanted(upkeep->store);
+    atomic_store(&upkeep->reap_due, reap);
     if (!upkeep->working &&
-        (sc_bitcask_hint_pending(upkeep->store, &number) || merge_due(upkeep))) {
+        (sc_bitcask_hint_pending(upkeep->store, &number) || merge_due(upkeep) || reap)) {
         upkeep->working = true;
         (void)sem_post(&upkeep->wake);
     }

@@ -1,7 +1,7 @@
 /*
  * Upkeep: what a store needs done beside the traffic. On the tick, a few slots at a time, expired
  * keys are swept from the keydir; on a thread of its own, sealed data files get their hint files
- * and are merged.
+ * and are merged, and what was merged away is removed.
  *
  * A merge takes turns: it begins, and goes on, only while it is allowed to, so that the shards of a
  * fleet need not merge all at once. It keeps to a rate of bytes read and written; when more

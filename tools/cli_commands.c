@@ -56,6 +56,12 @@ static const struct sc_cli_option import_options[] = {
     {NULL, NULL, NULL},
 };
 
+static const struct sc_cli_option export_options[] = {
+    {"report", "FILE",
+     "where to list what cannot be read (default: NAME.export-report.jsonl here)"},
+    {NULL, NULL, NULL},
+};
+
 static const struct sc_cli_option rebalance_options[] = {
     {"watch", NULL, "follow the moves until none is left"},
     {"pause", NULL, "hold the moves"},
@@ -113,11 +119,12 @@ static const struct sc_cli_command commands[] = {
      "listed in a report (exit status 3); the rest is stored. Importing again is safe.",
      1, 1, import_options, sc_cli_import},
     {"export", "FILE", "write every record as JSON lines (- is standard output)",
-     "The file is replaced when the export is complete, never before. It is not a snapshot:\n"
-     "every key present throughout the export is in it, with a value that it had meanwhile;\n"
-     "keys written or removed during the export may be in it or not, and one may come twice\n"
-     "while slots move. Expiries are kept as the time left (\"ttl_ms\").",
-     1, 1, no_options, sc_cli_export},
+     "It is what each shard holds at one moment, while writes go on; the file is replaced when it\n"
+     "is complete, never before. Expiries are kept as the time left (\"ttl_ms\"); keys that "
+     "expire\n"
+     "meanwhile are left out. Records that cannot be read are listed in a report (exit status 3),\n"
+     "and everything else is written.",
+     1, 1, export_options, sc_cli_export},
     {"shards", "", "list the shards, their state and their share", NULL, 0, 0, no_options,
      sc_cli_admin_shards},
     {"map", "", "print the cluster map: epoch, shards, who owns which slots", NULL, 0, 0,
@@ -131,8 +138,9 @@ static const struct sc_cli_command commands[] = {
     {"config", "[NAME VALUE]",
      "print the settings that can be changed while running, or change one",
      "merge_dead_percent, merge_dead_bytes, merge_bytes_per_second, merge_paused: of every shard;\n"
-     "merges_at_once: how many shards may merge at a time. A change lasts until the coordinator\n"
-     "is restarted; the daemons' flags say what holds then.",
+     "merges_at_once: how many shards may merge at a time. snapshot_memory, snapshot_idle_ms: of\n"
+     "the snapshots that exports read. A change lasts until the coordinator is restarted; the\n"
+     "daemons' flags say what holds then.",
      0, 2, no_options, sc_cli_upkeep_config},
     {"sync", "", "wait until all that was acknowledged is on disk", NULL, 0, 0, no_options,
      sc_cli_store_sync},

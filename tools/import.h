@@ -42,6 +42,7 @@
     X(SC_IMPORT_CHECKSUM, "wrong checksum of the file")                      \
     X(SC_IMPORT_TRAILING, "data behind the end")                             \
     X(SC_IMPORT_REFUSED, "refused by the store")                             \
+    X(SC_IMPORT_LOST, "record that cannot be read")                          \
     /* Only ever noted: nothing is missing in the store because of these. */ \
     X(SC_IMPORT_EXPIRED, "expired key")                                      \
     X(SC_IMPORT_LONG_TTL, "expiry cut to 100 years")                         \

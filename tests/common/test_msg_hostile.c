@@ -127,6 +127,15 @@ static void add_moves(void)
     sc_msg_put_release(add(), 7);
 }
 
+static void add_copies(void)
+{
+    sc_msg_put_snapshot_read(add(), 7, 2, SLICE("a key"));
+    sc_msg_put_snapshot_close(add(), UINT64_MAX);
+    sc_msg_put_x_snapshot(add(), 7, 12);
+    sc_msg_put_x_page(add(), 7, SLICE(""));
+    sc_msg_put_x_forget(add(), 7);
+}
+
 static void setup(void)
 {
     sample_count = 0;
@@ -134,6 +143,7 @@ static void setup(void)
     add_multi();
     add_others();
     add_moves();
+    add_copies();
 }
 
 static void teardown(void)

@@ -1,0 +1,27 @@
+/*
+ * The file that an export writes: standard output, a device or pipe as it is, or a temporary file
+ * that replaces the named one when it is complete and on the disk, never before.
+ */
+#ifndef SC_TOOLS_EXPORT_FILE_H
+#define SC_TOOLS_EXPORT_FILE_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "common/status.h"
+
+/* Readable: stream, path. */
+struct sc_export_file {
+    FILE *stream;
+    const char *path; /* kept; NULL: standard output */
+    char *temporary; /* owned; NULL: written in place */
+};
+
+/* Opens it; "-" is `standard`. False, with the sentence, when it cannot be written. */
+bool sc_export_file_open(struct sc_export_file *file, const char *path, FILE *standard, char *why);
+
+/* Ends it: keeps it when all went well (`good`), else removes what was written. False, with the
+ * sentence, when keeping it failed. */
+bool sc_export_file_close(struct sc_export_file *file, bool good, char *why);
+
+#endif
