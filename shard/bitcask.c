@@ -2,6 +2,7 @@
 
 #include "common/failpoint.h"
 #include "common/log.h"
+#include "shard/grant.h"
 #include "shard/hint.h"
 #include "shard/io.h"
 #include "shard/recover.h"
@@ -174,6 +175,7 @@ enum sc_status sc_bitcask_open(const char *dir, const struct sc_bitcask_options 
     writer->sync_always = options->sync_ms == SC_BITCASK_SYNC_ALWAYS;
     writer->enlist = enlist_new;
     writer->enlist_arg = opened;
+    sc_moving_update(opened);
     opened->open_us = (sc_clock_mono_ns() - start_ns) / 1000;
     *store = opened;
     return SC_OK;
@@ -237,14 +239,15 @@ enum sc_status sc_bitcask_grant(struct sc_bitcask *store, uint64_t term, uint64_
     if (store->options.read_only) {
         return sc_fail(why, SC_DENIED, "the store is opened for reading only");
     }
-    return sc_manifest_grant(store->manifest, term, epoch, owned, why);
+    const struct sc_move_host alone = sc_move_host_alone(store);
+    return sc_grant_run(store, &alone, term, epoch, owned, why);
 }
 
 bool sc_bitcask_owns(const struct sc_bitcask *store, uint32_t slot)
 {
     struct sc_manifest_slot state;
     sc_manifest_slot(store->manifest, slot, &state);
-    return state.state == SC_MANIFEST_OWNED;
+    return state.state == SC_MANIFEST_OWNED || state.state == SC_MANIFEST_LEAVING;
 }
 
 /* ---- Group commit ---- */
@@ -298,6 +301,13 @@ enum sc_status sc_bitcask_commit(struct sc_bitcask *store, bool sync)
 const char *sc_bitcask_failed(const struct sc_bitcask *store)
 {
     return store->writer.failed[0] == '\0' ? NULL : store->writer.failed;
+}
+
+/* ---- Merges ---- */
+
+bool sc_bitcask_merges_held(const struct sc_bitcask *store)
+{
+    return atomic_load(&store->moving.held) > 0;
 }
 
 /* ---- Figures ---- */

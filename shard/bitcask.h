@@ -102,8 +102,10 @@ enum sc_status sc_bitcask_adopt(struct sc_bitcask *store, const uint8_t cluster[
                                 uint32_t shard_id, char *why);
 
 /* Records which slots the coordinator has granted (`owned`: a bit for each slot, bit s%8 of byte
- * s/8), with its term and epoch, durably before it returns. SC_DENIED: a lower term than was seen
- * before. Keys of slots that are not owned stay on disk and are not touched. */
+ * s/8), with its term and epoch, durably before it returns. Slots that are lost are forgotten: if
+ * they come back they come back empty. SC_DENIED: a lower term than was seen before; or, but for
+ * the first grant of all, a slot that is neither the store's nor has arrived from another shard.
+ * For who has the store for himself; else sc_grant_run (shard/grant.h). */
 enum sc_status sc_bitcask_grant(struct sc_bitcask *store, uint64_t term, uint64_t epoch,
                                 const uint8_t owned[SC_SLOT_COUNT / 8], char *why);
 
@@ -268,6 +270,9 @@ static inline bool sc_bitcask_lost(const struct sc_bitcask *store, sc_bitcask_po
 }
 
 /* ---- Background work on sealed files ---- */
+
+/* Merges are held, because slots move: what is under way should be given up soon. Any thread. */
+bool sc_bitcask_merges_held(const struct sc_bitcask *store);
 
 /* Seals write no hint themselves: this builds the hint of one sealed file that has none. It works
  * on files that no longer change and may run on a thread of its own beside everything but close;

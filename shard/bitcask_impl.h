@@ -9,6 +9,9 @@
  *   merge.c          merging: from many files to few
  *   merge_choose.c   which
  *   reap.c           what becomes of those that were merged
+ *   moving.c         slots that move from or to another shard
+ *   fence.c          places in the log behind which a slot begins anew
+ *   grant.c          the slots that the coordinator grants
  */
 #ifndef SC_SHARD_BITCASK_IMPL_H
 #define SC_SHARD_BITCASK_IMPL_H
@@ -20,6 +23,7 @@
 #include "shard/horizon.h"
 #include "shard/keydir.h"
 #include "shard/manifest.h"
+#include "shard/moving.h"
 #include "shard/reap.h"
 #include "shard/warmth.h"
 #include "shard/writer.h"
@@ -47,6 +51,7 @@ struct sc_bitcask {
     struct sc_warmth warmth;
     uint64_t gets_looked; /* gets when its warmth was looked after last */
     uint32_t looks_saved; /* since then */
+    struct sc_moving moving;
     struct sc_reap_pin *pins; /* of snapshots and backups (shard/reap.h) */
     uint64_t era; /* counts the pins that there ever were */
     size_t doomed; /* segments */

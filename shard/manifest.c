@@ -10,7 +10,7 @@ struct sc_manifest *sc_manifest_alloc(const struct sc_files *files)
     manifest->dir = files;
     (void)pthread_mutex_init(&manifest->mutex, NULL); /* cannot fail with default attributes */
     manifest->next_number = 1;
-    manifest->slots = sc_calloc(SC_SLOT_COUNT, sizeof *manifest->slots);
+    manifest->state = sc_calloc(1, sizeof *manifest->state);
     return manifest;
 }
 
@@ -20,7 +20,7 @@ void sc_manifest_free(struct sc_manifest *manifest)
         (void)pthread_mutex_destroy(&manifest->mutex);
         free(manifest->files);
         free(manifest->voids);
-        free(manifest->slots);
+        sc_manifest_state_free(manifest->state);
         free(manifest->discarded);
         free(manifest);
     }

@@ -11,21 +11,29 @@
 #include <xxhash.h>
 
 #define MAGIC "SCASKMAN"
-#define FORMAT 1u
+#define FORMAT 2u
+#define FORMAT_FIRST 1u
 #define HEAD_SIZE 24u
-#define FIXED_SIZE 64u
+#define FIXED_SIZE 104u
+#define FIXED_SIZE_FIRST 64u /* in format version 1 */
 #define FILE_SIZE 32u
 #define VOID_SIZE 24u
 #define RANGE_SIZE 32u
 #define DISCARDED_SIZE 8u
 #define BODY_SIZE_MAX (UINT32_C(16) << 20) /* far above what any store can need */
 
+static uint64_t checksum(const uint8_t *body, uint32_t size, uint32_t format)
+{
+    uint64_t seed = format == FORMAT_FIRST ? size : size + ((uint64_t)format << 32);
+    return XXH3_64bits_withSeed(body, size, seed);
+}
+
 /* ---- Encoding ---- */
 
 static bool slots_equal(const struct sc_manifest_slot *a, const struct sc_manifest_slot *b)
 {
-    return a->state == b->state && a->epoch == b->epoch && a->fence_file == b->fence_file &&
-           a->fence_offset == b->fence_offset;
+    return a->state == b->state && a->epoch == b->epoch && a->fence.file == b->fence.file &&
+           a->fence.offset == b->fence.offset;
 }
 
 static void put_range(struct sc_buf *out, uint32_t first, uint32_t last,
@@ -37,8 +45,8 @@ static void put_range(struct sc_buf *out, uint32_t first, uint32_t last,
     sc_le16_put(at + 2, (uint16_t)last);
     at[4] = (uint8_t)slot->state;
     sc_le64_put(at + 8, slot->epoch);
-    sc_le64_put(at + 16, slot->fence_file);
-    sc_le64_put(at + 24, slot->fence_offset);
+    sc_le64_put(at + 16, slot->fence.file);
+    sc_le64_put(at + 24, slot->fence.offset);
     out->size += RANGE_SIZE;
 }
 
@@ -79,23 +87,41 @@ static void put_lists(struct sc_buf *out, const struct sc_manifest *manifest)
     }
 }
 
+/* The fixed part of the body but for the counts of the lists. */
+static void put_state(uint8_t *body, const struct sc_manifest_state *state)
+{
+    memcpy(body, state->identity.cluster, 16);
+    sc_le32_put(body + 16, state->identity.shard_id);
+    sc_le32_put(body + 20, state->identity.adopted ? 1 : 0);
+    sc_le64_put(body + 24, state->identity.term);
+    sc_le64_put(body + 32, state->identity.epoch);
+    sc_le64_put(body + 64, state->floor);
+    sc_le64_put(body + 72, state->import_move);
+    body[80] = !state->importing ? 0 : state->ready ? 2 : 1;
+    body[81] = state->exporting ? 1 : 0;
+    sc_le16_put(body + 82, (uint16_t)state->import_mark.size);
+    sc_le16_put(body + 84, (uint16_t)state->export_mark.size);
+    sc_le32_put(body + 88, (uint32_t)state->import_cursor.size);
+    sc_le64_put(body + 96, state->export_move);
+}
+
 static void encode(struct sc_buf *out, const struct sc_manifest *manifest)
 {
+    const struct sc_manifest_state *state = manifest->state;
     memset(sc_buf_reserve(out, HEAD_SIZE + FIXED_SIZE), 0, HEAD_SIZE + FIXED_SIZE);
     out->size += HEAD_SIZE + FIXED_SIZE;
     put_lists(out, manifest);
-    uint32_t ranges = put_ranges(out, manifest->slots);
+    uint32_t ranges = put_ranges(out, state->slots);
     for (size_t i = 0; i < manifest->discarded_count; i++) {
         sc_le64_put(sc_buf_reserve(out, DISCARDED_SIZE), manifest->discarded[i]);
         out->size += DISCARDED_SIZE;
     }
+    sc_buf_append_slice(out, sc_buf_slice(&state->import_mark));
+    sc_buf_append_slice(out, sc_buf_slice(&state->export_mark));
+    sc_buf_append_slice(out, sc_buf_slice(&state->import_cursor));
 
     uint8_t *body = out->data + HEAD_SIZE;
-    memcpy(body, manifest->identity.cluster, 16);
-    sc_le32_put(body + 16, manifest->identity.shard_id);
-    sc_le32_put(body + 20, manifest->identity.adopted ? 1 : 0);
-    sc_le64_put(body + 24, manifest->identity.term);
-    sc_le64_put(body + 32, manifest->identity.epoch);
+    put_state(body, state);
     sc_le64_put(body + 40, manifest->next_number);
     sc_le32_put(body + 48, (uint32_t)manifest->file_count);
     sc_le32_put(body + 52, (uint32_t)manifest->void_count);
@@ -106,7 +132,7 @@ static void encode(struct sc_buf *out, const struct sc_manifest *manifest)
     memcpy(out->data, MAGIC, 8);
     sc_le32_put(out->data + 8, FORMAT);
     sc_le32_put(out->data + 12, body_size);
-    sc_le64_put(out->data + 16, XXH3_64bits_withSeed(body, body_size, body_size));
+    sc_le64_put(out->data + 16, checksum(body, body_size, FORMAT));
 }
 
 enum sc_status sc_manifest_save_locked(struct sc_manifest *manifest, char *why)
@@ -135,22 +161,33 @@ enum sc_status sc_manifest_flush(struct sc_manifest *manifest, char *why)
 
 enum copy { COPY_OK, COPY_DAMAGED, COPY_NEWER };
 
+/* A copy of the manifest. */
+struct body {
+    struct sc_slice bytes;
+    uint32_t format;
+};
+
 /* Judges the copy at the start of `bytes` and finds its body. */
-static enum copy check_copy(struct sc_slice bytes, struct sc_slice *body)
+static enum copy check_copy(struct sc_slice bytes, struct body *body)
 {
     const uint8_t *head = bytes.data;
-    if (bytes.size < HEAD_SIZE + FIXED_SIZE || memcmp(head, MAGIC, 8) != 0) {
+    if (bytes.size < HEAD_SIZE + FIXED_SIZE_FIRST || memcmp(head, MAGIC, 8) != 0) {
         return COPY_DAMAGED;
     }
+    uint32_t format = sc_le32_get(head + 8);
     uint32_t size = sc_le32_get(head + 12);
-    if (size < FIXED_SIZE || size > BODY_SIZE_MAX || size > bytes.size - HEAD_SIZE ||
-        sc_le64_get(head + 16) != XXH3_64bits_withSeed(head + HEAD_SIZE, size, size)) {
+    if (size < FIXED_SIZE_FIRST || size > BODY_SIZE_MAX || size > bytes.size - HEAD_SIZE) {
         return COPY_DAMAGED;
     }
-    *body = sc_slice(head + HEAD_SIZE, size);
-    /* The format version is not under the checksum: a flipped bit there shows in one copy only, and
-     * the caller believes the other. */
-    return sc_le32_get(head + 8) == FORMAT ? COPY_OK : COPY_NEWER;
+    *body = (struct body){sc_slice(head + HEAD_SIZE, size), format};
+    /* What a newer format has under its checksum nobody knows. That a flipped bit makes ours look
+     * like one shows in one copy only, and the caller believes the other. */
+    if (format > FORMAT) {
+        return COPY_NEWER;
+    }
+    bool good = format >= FORMAT_FIRST && (format == FORMAT_FIRST || size >= FIXED_SIZE) &&
+                sc_le64_get(head + 16) == checksum(head + HEAD_SIZE, size, format);
+    return good ? COPY_OK : COPY_DAMAGED;
 }
 
 static bool get_files(struct sc_manifest *manifest, const uint8_t *at, uint32_t count)
@@ -181,16 +218,18 @@ static void get_voids(struct sc_manifest *manifest, const uint8_t *at, uint32_t 
 
 static bool get_ranges(struct sc_manifest *manifest, const uint8_t *at, uint32_t count)
 {
+    struct sc_manifest_slot *slots = manifest->state->slots;
     for (uint32_t i = 0; i < count; i++, at += RANGE_SIZE) {
         uint32_t first = sc_le16_get(at);
         uint32_t last = sc_le16_get(at + 2);
-        if (first > last || last >= SC_SLOT_COUNT || at[4] > SC_MANIFEST_FENCED) {
+        if (first > last || last >= SC_SLOT_COUNT || at[4] > SC_MANIFEST_LEAVING) {
             return false;
         }
-        struct sc_manifest_slot slot = {(enum sc_manifest_slot_state)at[4], sc_le64_get(at + 8),
-                                        sc_le64_get(at + 16), sc_le64_get(at + 24)};
+        struct sc_manifest_slot slot = {(enum sc_manifest_slot_state)at[4],
+                                        sc_le64_get(at + 8),
+                                        {sc_le64_get(at + 16), sc_le64_get(at + 24)}};
         for (uint32_t s = first; s <= last; s++) {
-            manifest->slots[s] = slot;
+            slots[s] = slot;
         }
     }
     return true;
@@ -205,33 +244,73 @@ static void get_discarded(struct sc_manifest *manifest, const uint8_t *at, uint3
     }
 }
 
-static bool decode(struct sc_manifest *manifest, struct sc_slice bytes)
+static void get_identity(struct sc_manifest_identity *identity, const uint8_t *body)
 {
-    const uint8_t *body = bytes.data;
-    assert(body != NULL && bytes.size >= FIXED_SIZE); /* the copy was found good */
+    memcpy(identity->cluster, body, 16);
+    identity->shard_id = sc_le32_get(body + 16);
+    identity->adopted = sc_le32_get(body + 20) != 0;
+    identity->term = sc_le64_get(body + 24);
+    identity->epoch = sc_le64_get(body + 32);
+}
+
+/* Sizes of what stands behind the lists. */
+struct tail {
+    uint32_t import_mark, export_mark, import_cursor;
+};
+
+/* What format version 1 has not. */
+static bool get_moves(struct sc_manifest_state *state, const uint8_t *body, struct tail *tail)
+{
+    state->floor = sc_le64_get(body + 64);
+    state->import_move = sc_le64_get(body + 72);
+    state->importing = body[80] != 0;
+    state->ready = body[80] == 2;
+    state->exporting = body[81] != 0;
+    tail->import_mark = sc_le16_get(body + 82);
+    tail->export_mark = sc_le16_get(body + 84);
+    tail->import_cursor = sc_le32_get(body + 88);
+    state->export_move = sc_le64_get(body + 96);
+    return body[80] <= 2 && body[81] <= 1 && tail->import_mark <= SC_MANIFEST_MARK_MAX &&
+           tail->export_mark <= SC_MANIFEST_MARK_MAX &&
+           tail->import_cursor <= SC_MANIFEST_CURSOR_MAX;
+}
+
+static bool decode(struct sc_manifest *manifest, const struct body *from)
+{
+    const uint8_t *body = from->bytes.data;
+    struct sc_manifest_state *state = manifest->state;
+    uint32_t fixed = from->format == FORMAT_FIRST ? FIXED_SIZE_FIRST : FIXED_SIZE;
+    struct tail tail = {0};
+    assert(body != NULL && from->bytes.size >= fixed); /* the copy was found good */
+    if (fixed == FIXED_SIZE && !get_moves(state, body, &tail)) {
+        return false;
+    }
     uint64_t files = sc_le32_get(body + 48);
     uint64_t voids = sc_le32_get(body + 52);
     uint64_t ranges = sc_le32_get(body + 56);
     uint64_t discarded = sc_le32_get(body + 60);
-    if (FIXED_SIZE + files * FILE_SIZE + voids * VOID_SIZE + ranges * RANGE_SIZE +
-            discarded * DISCARDED_SIZE !=
-        bytes.size) {
+    if (fixed + files * FILE_SIZE + voids * VOID_SIZE + ranges * RANGE_SIZE +
+            discarded * DISCARDED_SIZE + tail.import_mark + tail.export_mark + tail.import_cursor !=
+        from->bytes.size) {
         return false;
     }
-    memcpy(manifest->identity.cluster, body, 16);
-    manifest->identity.shard_id = sc_le32_get(body + 16);
-    manifest->identity.adopted = sc_le32_get(body + 20) != 0;
-    manifest->identity.term = sc_le64_get(body + 24);
-    manifest->identity.epoch = sc_le64_get(body + 32);
+    get_identity(&state->identity, body);
     manifest->next_number = sc_le64_get(body + 40);
-    const uint8_t *lists = body + FIXED_SIZE;
+    const uint8_t *lists = body + fixed;
     if (!get_files(manifest, lists, (uint32_t)files)) {
         return false;
     }
     lists += files * FILE_SIZE;
     get_voids(manifest, lists, (uint32_t)voids);
     lists += voids * VOID_SIZE;
-    get_discarded(manifest, lists + ranges * RANGE_SIZE, (uint32_t)discarded);
+    const uint8_t *behind = lists + ranges * RANGE_SIZE;
+    get_discarded(manifest, behind, (uint32_t)discarded);
+    behind += discarded * DISCARDED_SIZE;
+    sc_buf_append(&state->import_mark, behind, tail.import_mark);
+    behind += tail.import_mark;
+    sc_buf_append(&state->export_mark, behind, tail.export_mark);
+    behind += tail.export_mark;
+    sc_buf_append(&state->import_cursor, behind, tail.import_cursor);
     return get_ranges(manifest, lists, (uint32_t)ranges);
 }
 
@@ -257,11 +336,11 @@ static enum sc_status read_all(const struct sc_files *files, struct sc_buf *byte
 }
 
 /* Finds the copy to go by. The second one begins in the middle: both are of one size. */
-static enum copy choose_copy(struct sc_slice bytes, struct sc_slice *body, bool *damaged)
+static enum copy choose_copy(struct sc_slice bytes, struct body *body, bool *damaged)
 {
     size_t half = bytes.size / 2;
     const uint8_t *middle = (const uint8_t *)bytes.data + half;
-    struct sc_slice second_body;
+    struct body second_body;
     enum copy first = check_copy(bytes, body);
     enum copy second = check_copy(sc_slice(middle, bytes.size - half), &second_body);
     *damaged = first != second;
@@ -275,7 +354,7 @@ static enum copy choose_copy(struct sc_slice bytes, struct sc_slice *body, bool 
 enum sc_status sc_manifest_check(const struct sc_manifest *manifest, unsigned *damaged, char *why)
 {
     struct sc_buf bytes = {0};
-    struct sc_slice body;
+    struct body body;
     *damaged = 2;
     enum sc_status status = read_all(manifest->dir, &bytes, why);
     if (status == SC_OK) {
@@ -297,7 +376,7 @@ enum sc_status sc_manifest_load(const struct sc_files *files, struct sc_manifest
         sc_buf_fini(&bytes);
         return status;
     }
-    struct sc_slice body = {0};
+    struct body body = {0};
     struct sc_manifest *loaded = sc_manifest_alloc(files);
     enum copy copy = choose_copy(sc_buf_slice(&bytes), &body, damaged);
     if (copy == COPY_NEWER) {
@@ -305,7 +384,7 @@ enum sc_status sc_manifest_load(const struct sc_files *files, struct sc_manifest
                          "%s/" SC_FILES_MANIFEST " is of a format this program "
                          "does not know: a newer shardcask has used this directory",
                          files->path);
-    } else if (copy == COPY_DAMAGED || !decode(loaded, body)) {
+    } else if (copy == COPY_DAMAGED || !decode(loaded, &body)) {
         status = sc_fail(why, SC_CORRUPT,
                          "%s/" SC_FILES_MANIFEST " is damaged beyond reading: "
                          "restore it from a backup",

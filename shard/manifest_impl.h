@@ -12,16 +12,34 @@
 
 #include <pthread.h>
 
+/* What slots are concerned with: changed as a whole. */
+struct sc_manifest_state {
+    struct sc_manifest_identity identity;
+    uint64_t floor;
+
+    bool importing;
+    bool ready;
+    uint64_t import_move;
+    struct sc_buf import_cursor, import_mark;
+
+    bool exporting;
+    uint64_t export_move;
+    struct sc_buf export_mark;
+
+    struct sc_manifest_slot slots[SC_SLOT_COUNT];
+};
+
+void sc_manifest_state_free(struct sc_manifest_state *state); /* NULL is allowed */
+
 struct sc_manifest {
     const struct sc_files *dir; /* kept */
     pthread_mutex_t mutex; /* guards what follows */
-    struct sc_manifest_identity identity;
+    struct sc_manifest_state *state;
     uint64_t next_number;
     struct sc_manifest_file *files; /* in the order of their numbers */
     size_t file_count;
     struct sc_manifest_void *voids;
     size_t void_count;
-    struct sc_manifest_slot *slots; /* SC_SLOT_COUNT of them */
     uint64_t *discarded; /* numbers */
     size_t discarded_count;
     bool dirty; /* something was noted that is not in the file yet */

@@ -63,6 +63,7 @@ struct sc_merge {
     struct output *outputs;
     size_t output_count;
     struct sc_buf buffer; /* the end of the last output, not written yet */
+    struct sc_manifest_fence *fences; /* of each slot; NULL: there are none */
     bool kept; /* MANIFEST may be the old one after a crash: the inputs must not be removed */
 };
 
@@ -82,6 +83,7 @@ void sc_merge_free(struct sc_merge *merge)
         assert(merge->output_count == 0);
         sc_buf_fini(&merge->slice.bytes);
         sc_buf_fini(&merge->buffer);
+        free(merge->fences);
         free(merge->outputs);
         free(merge);
     }
@@ -112,7 +114,7 @@ static void unlock(const struct sc_merge *merge)
 
 static enum sc_status proceed(const struct sc_merge *merge, uint64_t bytes, char *why)
 {
-    return merge->host->proceed(merge->host->arg, bytes)
+    return merge->host->proceed(merge->host->arg, bytes) && !sc_bitcask_merges_held(merge->store)
                ? SC_OK
                : sc_fail(why, SC_UNAVAILABLE, "the merge was told to stop");
 }
@@ -154,6 +156,7 @@ bool sc_merge_wanted(const struct sc_merge *merge)
 {
     struct sc_merge_choice choice;
     return merge->store->writer.failed[0] == '\0' && !merge->store->options.read_only &&
+           !sc_bitcask_merges_held(merge->store) &&
            (merge->figures.asked ||
             sc_merge_choose(merge->store, &merge->options, false, merge->few, &choice));
 }
@@ -238,6 +241,19 @@ static bool begin(struct sc_merge *merge)
                  begin_locked(merge);
     unlock(merge);
     return begun;
+}
+
+/* Which records are dead whatever the keydir says. No fence is set while a merge is under way. */
+static void load_fences(struct sc_merge *merge)
+{
+    struct sc_manifest_fence *fences = sc_calloc(SC_SLOT_COUNT, sizeof *fences);
+    free(merge->fences);
+    merge->fences = NULL;
+    if (sc_manifest_fences(merge->store->manifest, fences)) {
+        merge->fences = fences;
+    } else {
+        free(fences);
+    }
 }
 
 /* ---- Outputs ---- */
@@ -358,6 +374,15 @@ static enum sc_status write_record(struct sc_merge *merge, const struct sc_recor
 
 /* ---- Judging ---- */
 
+/* A record of a slot that was given up meanwhile: a copy of it would lie behind the fence. */
+static bool is_fenced(const struct sc_merge *merge, const struct sc_segment *segment,
+                      const struct item *item)
+{
+    return merge->fences != NULL && item->record.kind != SC_RECORD_CLEAR &&
+           sc_manifest_is_dead(merge->fences[sc_slot_of_hash(item->hash)], segment->number,
+                               item->offset);
+}
+
 /* A put that the keydir does not point to. If it had an expiry and nothing newer is there, it may
  * have been swept; no clock is asked, since that may have been set back. */
 static bool judge_dead(const struct sc_merge *merge, struct item *item, bool present)
@@ -392,7 +417,9 @@ static void judge_locked(struct sc_merge *merge, size_t input)
         struct sc_keydir_entry entry;
         bool present = item->record.kind != SC_RECORD_CLEAR &&
                        sc_keydir_find(keydir, item->record.key, item->hash, &entry);
-        if (item->record.kind != SC_RECORD_PUT) {
+        if (is_fenced(merge, segment, item)) {
+            item->needed = false;
+        } else if (item->record.kind != SC_RECORD_PUT) {
             item->needed = judge_deletion(merge, item, present);
         } else if (present && entry.location.file == segment->index &&
                    entry.location.offset == item->offset) {
@@ -804,14 +831,15 @@ static enum sc_status run(struct sc_merge *merge, char *why)
     return status == SC_OK ? commit(merge, why) : status;
 }
 
-enum sc_status sc_merge_run(struct sc_merge *merge, const struct sc_merge_host *host, char *why)
+/* Merges, unless merges are held. */
+static enum sc_status run_once(struct sc_merge *merge, char *why)
 {
-    merge->host = host;
     enum sc_status status = seal_active(merge, why);
     if (status == SC_OK && !begin(merge)) {
         return SC_NOTFOUND;
     }
     if (status == SC_OK) {
+        load_fences(merge);
         status = run(merge, why);
         if (status == SC_OK) {
             move(merge);
@@ -831,5 +859,23 @@ enum sc_status sc_merge_run(struct sc_merge *merge, const struct sc_merge_host *
     end_locked(merge, status, why);
     unlock(merge);
     merge->output_count = 0;
+    return status;
+}
+
+enum sc_status sc_merge_run(struct sc_merge *merge, const struct sc_merge_host *host, char *why)
+{
+    struct sc_bitcask *store = merge->store;
+    merge->host = host;
+    lock(merge);
+    bool held = sc_bitcask_merges_held(store);
+    store->moving.merging = !held;
+    unlock(merge);
+    if (held) {
+        return SC_NOTFOUND;
+    }
+    enum sc_status status = run_once(merge, why);
+    lock(merge);
+    store->moving.merging = false;
+    unlock(merge);
     return status;
 }

@@ -29,9 +29,13 @@
  * An input that cannot be read to its end without any damage is not merged: it stays, and so does
  * everything in it. It is not chosen again by this process.
  *
- * This relies on versions that grow: who adds a record with a version from elsewhere, older than
- * this store's clock, must see to it that no merge has begun between that version and now in which
- * a record of that key took part. (A slot that arrives is merged only when it is complete.)
+ * A record that a fence makes dead (shard/fence.h) is never copied: its copy would lie behind the
+ * fence. While slots move, or a fence is set, merges are held: what is under way is given up.
+ *
+ * This relies on versions that grow. Slots that arrive from another shard bring records whose
+ * versions are older than this store's clock, but nothing is merged before they are all here, and
+ * whatever was here of these slots before lies before their fence: so there is no deletion among
+ * them that could hide anything in an output of a merge from before, and its clean version holds.
  *
  * Threads: sc_merge_run is called by one thread at a time, without the lock of the store, which it
  * takes for short slices through its host. All other functions need the lock.

@@ -23,7 +23,7 @@ struct loading {
     uint64_t settled; /* the size that it should have; 0: not known */
     uint64_t hinted; /* the hint tells of everything before it */
     uint64_t torn; /* start of a damaged stretch behind the mark that may be the end; 0: none */
-    bool fences; /* some slot has one */
+    const struct sc_manifest_fence *fences; /* of each slot; NULL: there are none */
     bool whole; /* its end is intact: it may be appended to */
     bool lossy; /* a stretch was lost: no hint, which would hide it */
     bool cut; /* its end is missing: no new hint, which would tell less than the one there is */
@@ -35,32 +35,29 @@ struct loading {
 
 /* ---- Records ---- */
 
-/* A slot may have been moved away and come back: what it had then is dead. */
+/* A slot may have been moved away, and have come back: what it had then is dead. */
 static bool is_fenced(const struct loading *loading, uint64_t hash, uint64_t offset)
 {
-    struct sc_manifest_slot slot;
-    if (!loading->fences) {
-        return false;
-    }
-    sc_manifest_slot(loading->store->manifest, sc_slot_of_hash(hash), &slot);
-    return slot.fence_file > loading->segment->number ||
-           (slot.fence_file == loading->segment->number && slot.fence_offset >= offset);
+    return loading->fences != NULL && sc_manifest_is_dead(loading->fences[sc_slot_of_hash(hash)],
+                                                          loading->segment->number, offset);
 }
 
 static void take_record(struct loading *loading, const struct sc_record *record, uint64_t offset,
                         uint64_t size)
 {
     sc_clock_observe(&loading->store->clock, record->version);
-    sc_segment_note(loading->segment, record->kind != SC_RECORD_PUT, record->version, size);
     if (record->kind == SC_RECORD_CLEAR) {
+        sc_segment_note(loading->segment, true, record->version, size);
         sc_offers_clear(loading->offers, record);
         return;
     }
     uint64_t hash = sc_slot_hash(record->key);
-    if (!is_fenced(loading, hash, offset)) {
-        sc_offers_add(loading->offers, record, hash,
-                      (struct sc_location){loading->segment->index, (uint32_t)size, offset});
+    if (is_fenced(loading, hash, offset)) {
+        return; /* nothing can bring it back, nor does it hide anything: dead bytes */
     }
+    sc_segment_note(loading->segment, record->kind != SC_RECORD_PUT, record->version, size);
+    sc_offers_add(loading->offers, record, hash,
+                  (struct sc_location){loading->segment->index, (uint32_t)size, offset});
 }
 
 /* ---- Damage ---- */
@@ -250,7 +247,8 @@ static uint64_t mark_of(const struct sc_manifest_file *file, struct sc_durable_m
 
 static enum sc_status load_file(struct sc_bitcask *store, const struct sc_manifest_file *file,
                                 struct sc_durable_mark mark, struct sc_segment *segment,
-                                struct sc_offers *offers, char *why)
+                                const struct sc_manifest_fence *fences, struct sc_offers *offers,
+                                char *why)
 {
     struct loading loading = {
         .store = store,
@@ -258,7 +256,7 @@ static enum sc_status load_file(struct sc_bitcask *store, const struct sc_manife
         .offers = offers,
         .mark = mark_of(file, mark),
         .settled = file->settled_size,
-        .fences = sc_manifest_has_fences(store->manifest),
+        .fences = fences,
         .whole = true,
     };
     sc_files_data_name(loading.name, segment->number);
@@ -454,7 +452,8 @@ static enum sc_status open_segments(struct sc_bitcask *store, uint64_t *total, c
 }
 
 static enum sc_status load_each(struct sc_bitcask *store, struct sc_durable_mark mark,
-                                struct sc_offers *offers, uint64_t total, char *why)
+                                const struct sc_manifest_fence *fences, struct sc_offers *offers,
+                                uint64_t total, char *why)
 {
     uint64_t done = 0;
     for (size_t i = 0; i < store->segment_count; i++) {
@@ -462,7 +461,7 @@ static enum sc_status load_each(struct sc_bitcask *store, struct sc_durable_mark
         struct sc_manifest_file file = sc_manifest_file(store->manifest, i);
         assert(file.number == segment->number);
         uint64_t size = segment->size;
-        enum sc_status status = load_file(store, &file, mark, segment, offers, why);
+        enum sc_status status = load_file(store, &file, mark, segment, fences, offers, why);
         if (status != SC_OK) {
             return status;
         }
@@ -478,26 +477,49 @@ static enum sc_status load_files(struct sc_bitcask *store, struct sc_durable_mar
                                  uint64_t total, char *why)
 {
     struct sc_offers *offers = sc_offers_alloc(store);
-    enum sc_status status = load_each(store, mark, offers, total, why);
+    struct sc_manifest_fence *fences = sc_calloc(SC_SLOT_COUNT, sizeof *fences);
+    bool fenced = sc_manifest_fences(store->manifest, fences);
+    enum sc_status status = load_each(store, mark, fenced ? fences : NULL, offers, total, why);
     if (status == SC_OK) {
+        uint8_t arriving[SC_SLOT_COUNT / 8];
+        uint8_t leaving[SC_SLOT_COUNT / 8];
         sc_offers_flush(offers);
-        sc_keydir_opened(store->keydir, NULL, NULL);
+        sc_manifest_slots(store->manifest, SC_MANIFEST_IMPORTING, arriving);
+        sc_manifest_slots(store->manifest, SC_MANIFEST_LEAVING, leaving);
+        sc_keydir_opened(store->keydir, arriving, leaving);
     }
+    free(fences);
     sc_offers_free(offers);
     return status;
+}
+
+/* The last place at or before which records of some slot are dead. */
+static struct sc_manifest_fence last_fence(struct sc_bitcask *store)
+{
+    struct sc_manifest_fence last = {0};
+    for (uint32_t s = 0; s < SC_SLOT_COUNT; s++) {
+        struct sc_manifest_slot slot;
+        sc_manifest_slot(store->manifest, s, &slot);
+        if (sc_manifest_is_dead(slot.fence, last.file, last.offset)) {
+            last = slot.fence;
+        }
+    }
+    return last;
 }
 
 /* ---- Going on writing ---- */
 
 /* Of the files that are not sealed, the last one with records goes on, the empty one behind it is
- * next, and the others are sealed. */
+ * next, and the others are sealed. What is appended must not come to lie before a fence, even when
+ * the end of a file was lost, or all of the last one. */
 static void choose_active(struct sc_bitcask *store)
 {
     struct sc_writer *writer = &store->writer;
+    struct sc_manifest_fence fence = last_fence(store);
     for (size_t i = 0; i < store->segment_count; i++) {
         struct sc_segment *segment = store->segments[i];
         bool empty = segment->size <= SC_SEGMENT_HEADER_SIZE;
-        if (segment->sealed) {
+        if (segment->sealed || sc_manifest_is_dead(fence, segment->number, segment->size)) {
             continue;
         }
         if (writer->active == NULL || !empty) {
@@ -590,6 +612,7 @@ enum sc_status sc_recover(struct sc_bitcask *store, char *why)
                         store->files.path);
     }
     sc_clock_observe(&store->clock, sc_horizon_load(&store->files) * 1000);
+    sc_clock_observe(&store->clock, sc_manifest_floor(store->manifest));
     status = load_files(store, mark, total, why);
     if (status != SC_OK || store->options.read_only) {
         return status;

@@ -64,6 +64,12 @@ static void host_unlock(void *arg)
     sc_sp_hub_unlock(upkeep->hub);
 }
 
+/* Whether somebody waits for the merge to be over. */
+static bool is_urgent(const struct sc_upkeep *upkeep)
+{
+    return atomic_load(&upkeep->stopping) || sc_bitcask_merges_held(upkeep->store);
+}
+
 /* Sleeps, or until the thread is to stop. */
 static void pause_until(struct sc_upkeep *upkeep, uint64_t until_ns)
 {
@@ -104,7 +110,7 @@ static void keep_rate(struct sc_upkeep *upkeep, uint64_t bytes)
     uint64_t earliest = now > RATE_BURST_NS ? now - RATE_BURST_NS : 0;
     upkeep->due_ns = upkeep->due_ns > earliest ? upkeep->due_ns : earliest;
     upkeep->due_ns += (uint64_t)((double)bytes * 1e9 / (double)rate);
-    while (now < upkeep->due_ns && !atomic_load(&upkeep->stopping)) {
+    while (now < upkeep->due_ns && !is_urgent(upkeep)) {
         if (atomic_load(&upkeep->rate) != rate) {
             upkeep->due_ns = now;
             return;
@@ -133,7 +139,7 @@ static bool host_proceed(void *arg, uint64_t bytes)
         reap_files(upkeep); /* a merge may take long */
     }
     keep_rate(upkeep, bytes);
-    while (!atomic_load(&upkeep->stopping) && !atomic_load(&upkeep->allowed)) {
+    while (!is_urgent(upkeep) && !atomic_load(&upkeep->allowed)) {
         pause_until(upkeep, sc_clock_mono_ns() + PAUSE_NS);
     }
     return !atomic_load(&upkeep->stopping);

@@ -226,6 +226,25 @@ bool sc_writer_seal(struct sc_writer *writer, struct sc_segment **spare)
     return true;
 }
 
+bool sc_writer_raise(struct sc_writer *writer, struct sc_segment **spare)
+{
+    struct sc_segment *empty = writer->next;
+    bool younger = (writer->active != NULL && writer->active->number > (*spare)->number) ||
+                   (empty != NULL && empty->number > (*spare)->number);
+    if (younger || !writer->enlist(writer->enlist_arg, *spare)) {
+        return false;
+    }
+    if (empty != NULL) {
+        empty->sealed = true;
+        empty->settled = true;
+        sc_manifest_settle(writer->manifest, empty->number, empty->size);
+    }
+    writer->next = *spare;
+    *spare = NULL;
+    rotate(writer);
+    return true;
+}
+
 static bool pieces_have(const struct sc_writer_pieces *pieces, const struct sc_segment *segment)
 {
     for (size_t i = 0; i < pieces->count; i++) {

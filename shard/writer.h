@@ -130,6 +130,11 @@ enum sc_status sc_writer_make(const struct sc_files *files, struct sc_manifest *
  * there is neither, or the store has as many files as it can have. */
 bool sc_writer_seal(struct sc_writer *writer, struct sc_segment **spare);
 
+/* Seals the active file, if there is one, and goes on with `*spare`, made just now, which becomes
+ * the active one and is set to NULL; a next one that was made before stays empty. False: the store
+ * has as many files as it can have, or has come to use younger ones meanwhile. */
+bool sc_writer_raise(struct sc_writer *writer, struct sc_segment **spare);
+
 /* Whether the segment is sealed and nothing of it remains to be written. */
 bool sc_writer_is_done(const struct sc_writer *writer, const struct sc_segment *segment);
 

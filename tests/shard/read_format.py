@@ -33,14 +33,20 @@ class Manifest:
     def __init__(self, path):
         with open(path, "rb") as file:
             data = file.read()
-        body = self.body(data) or self.body(data[len(data) // 2 :])
+        version, body = self.copy(data) or self.copy(data[len(data) // 2 :]) or (0, None)
         if body is None:
             sys.exit(f"{path} is damaged")
         self.cluster, self.shard, adopted = struct.unpack_from("<16sII", body, 0)
         self.adopted = adopted == 1
         self.term, self.epoch, self.next = struct.unpack_from("<QQQ", body, 24)
         files, voids, ranges, discarded = struct.unpack_from("<IIII", body, 48)
+        self.floor = 0
+        behind = 0  # bytes that follow the lists
         at = 64
+        if version > 1:
+            self.floor, _, _, _, *marks, _, cursor = struct.unpack_from("<QQBBHHHI", body, 64)
+            behind = sum(marks) + cursor
+            at = 104
         self.files = []
         for _ in range(files):
             self.files.append(struct.unpack_from("<QQQ", body, at))
@@ -51,24 +57,32 @@ class Manifest:
             self.voids.setdefault(number, []).append((offset, size))
             at += 24
         self.fences = {}
+        self.arriving = set()
         for _ in range(ranges):
-            first, last = struct.unpack_from("<HH", body, at)
+            first, last, state = struct.unpack_from("<HHB", body, at)
             fence = struct.unpack_from("<QQ", body, at + 16)
+            slots = range(first, last + 1)
+            if state == 2:
+                self.arriving.update(slots)
+            if state == 3:
+                fence = (1 << 64, 0)
             if fence[0] != 0:
-                self.fences.update((slot, fence) for slot in range(first, last + 1))
+                self.fences.update((slot, fence) for slot in slots)
             at += 32
-        at += 8 * discarded
+        at += 8 * discarded + behind
         if at != len(body):
             sys.exit(f"{path} has {len(body) - at} bytes too many")
 
     @staticmethod
-    def body(data):
+    def copy(data):
+        """Format version and body of a copy, if it is good."""
         if len(data) < 24 or data[:8] != b"SCASKMAN":
             return None
         version, size, checksum = struct.unpack_from("<IIQ", data, 8)
         body = data[24 : 24 + size]
-        good = version == 1 and len(body) == size and xxh3(body, size) == checksum
-        return body if good else None
+        seed = size if version == 1 else size + (version << 32)
+        good = version in (1, 2) and len(body) == size and xxh3(body, seed) == checksum
+        return (version, body) if good else None
 
 
 def boot_id():
@@ -234,11 +248,12 @@ def read_store(directory, hints):
             known = newest.get(record.key)
             if not fenced and (known is None or record.version > known.version):
                 newest[record.key] = record
-    now = max(int(time.time() * 1000), latest // 1000)
+    now = max(int(time.time() * 1000), latest // 1000, manifest.floor // 1000)
     return {
         key: record
         for key, record in newest.items()
         if record.kind == 1
+        and xxh3(key) >> 50 not in manifest.arriving
         and record.version > cleared.get(xxh3(key) >> 50, 0)
         and (record.expiry == 0 or record.expiry > now)
     }

@@ -264,8 +264,8 @@ START_TEST(newer_format_is_refused_with_a_sentence)
     fixture_close(&f);
     (void)snprintf(path, sizeof path, "%s/MANIFEST", f.dir);
     struct sc_buf bytes = file_read(path);
-    bytes.data[8] = 2;
-    bytes.data[bytes.size / 2 + 8] = 2;
+    bytes.data[8] = 3;
+    bytes.data[bytes.size / 2 + 8] = 3;
     file_write(path, bytes.data, bytes.size);
     sc_buf_fini(&bytes);
     ck_assert_int_eq(fixture_try_open(&f), SC_CORRUPT);

@@ -26,9 +26,10 @@ def manifest_files(directory):
     """The data files that a shard's manifest lists: {number: settled}, and the set of the discarded
     ones (shard/manifest.h)."""
     with open(directory + "/MANIFEST", "rb") as manifest:
-        body = manifest.read()[24:]
+        data = manifest.read()
+    body = data[24:]
     files, voids, ranges, discarded = struct.unpack("<4I", body[48:64])
-    at = 64
+    at = 64 if data[8] == 1 else 104
     listed = {}
     for _ in range(files):
         number, _, settled, _ = struct.unpack("<4Q", body[at:at + 32])
