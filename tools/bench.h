@@ -83,6 +83,7 @@ struct sc_bench_run {
     atomic_bool measuring; /* what ends now counts */
     atomic_bool stop;
     _Atomic unsigned running; /* workers that have not ended */
+    _Atomic uint64_t ended_ns; /* when the last of them did */
     _Atomic int64_t requests_left; /* with options->requests */
     /* Set at the end. */
     struct sc_bench_tally total;

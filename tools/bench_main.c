@@ -234,6 +234,7 @@ static void *work(void *arg)
         sc_bench_handle_submit(worker->db, worker->run, worker->tally);
         break;
     }
+    atomic_store(&worker->run->ended_ns, sc_clock_mono_ns());
     atomic_fetch_sub(&worker->run->running, 1);
     return NULL;
 }
@@ -326,7 +327,7 @@ static void measure(struct sc_bench_run *run, struct worker *workers)
         begun_ns = sc_clock_mono_ns();
     }
     watch(run, timed ? begun_ns + options->seconds * 1000000000 : UINT64_MAX);
-    uint64_t ended_ns = sc_clock_mono_ns();
+    uint64_t ended_ns = timed ? sc_clock_mono_ns() : atomic_load(&run->ended_ns);
     atomic_store(&run->stop, true);
     if (timed) {
         atomic_store(&run->measuring, false);
