@@ -73,7 +73,7 @@ static enum sc_op guess_of_six(const char *name)
     case 'r':
         return SC_OP_X_READ;
     case 'p':
-        return SC_OP_X_PAGE;
+        return name[3] == 'a' ? SC_OP_X_PAGE : SC_OP_X_PEEK;
     default:
         return name[3] == 'c' ? SC_OP_X_SCAN : SC_OP_X_SEAL;
     }

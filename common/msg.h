@@ -14,6 +14,9 @@
  *            ranges are [[first, last, shard id, address]...] of the whole map
  *   x.join   [[request...]] -> [0, [reply...]]   a batch of unrelated single-key requests: one that
  *            does not fit into the reply, and all behind it, get [SC_MSG_AGAIN] and were not begun
+ *   x.peek   [[request...]] -> [0, [reply...]]   as x.join, but none waits for the disk: those that
+ *            would have to, and those behind them on the same key, get [SC_MSG_COLD] and were not
+ *            begun; in an x.join they wait
  *   x.merge  [allow] -> [0, wanted, running]   whether the shard may merge now; what it would like
  *   x.scan   [cursor, {options}, last slot] -> as scan, but up to and including `last slot`; moved
  *            when one of these slots is not served
@@ -36,10 +39,13 @@
 /* Status inside an x.join reply only: not executed, send it again. Never leaves our processes. */
 #define SC_MSG_AGAIN 100
 
+/* The same in an x.peek reply: not executed, what it needs is not in memory. */
+#define SC_MSG_COLD 99
+
 /* Kinds of operations, as bits. */
 enum {
     SC_OP_SINGLE = 1, /* concerns one key, which is its first argument; may stand in a batch */
-    SC_OP_MULTI = 2, /* a list of single-key operations: mget, mput, mdel, batch, x.join */
+    SC_OP_MULTI = 2, /* a list of single-key operations: mget, mput, mdel, batch, x.join, x.peek */
     SC_OP_WRITE = 4, /* may change data (a batch may, depending on what is in it) */
     SC_OP_INTERNAL = 8, /* x.*: only between our own processes */
 };
@@ -76,6 +82,7 @@ enum {
     X(X_ADOPT, "x.adopt", 2, 2, SC_OP_INTERNAL)                           \
     X(X_GRANT, "x.grant", 5, 5, SC_OP_INTERNAL)                           \
     X(X_JOIN, "x.join", 1, 1, SC_OP_MULTI | SC_OP_WRITE | SC_OP_INTERNAL) \
+    X(X_PEEK, "x.peek", 1, 1, SC_OP_MULTI | SC_OP_WRITE | SC_OP_INTERNAL) \
     X(X_MERGE, "x.merge", 1, 1, SC_OP_INTERNAL)                           \
     X(X_SCAN, "x.scan", 3, 3, SC_OP_INTERNAL)                             \
     X(X_IMPORT, "x.import", 4, 4, SC_OP_INTERNAL)                         \

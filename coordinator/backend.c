@@ -14,6 +14,7 @@
 #define JOIN_ITEMS 4096u /* ... or so many requests */
 #define QUEUE_BYTES_MAX (256u << 20) /* more waiting in a lane: busy */
 #define QUEUE_ITEMS_MAX (4u << 20)
+#define TOO_MUCH_WAITS "too much is waiting for this shard: try again later"
 #define HELLO_TIMEOUT_MS 5000u
 #define REFUSAL_RETRY_MS 2000u /* a refused shard is asked again: its trouble may pass */
 
@@ -65,9 +66,11 @@ struct sc_backend {
 };
 
 /* One message of reads at a time lets the next one grow meanwhile; a second message of writes gets
- * the shard's next commit ready while the last one is being synced. */
+ * the shard's next commit ready while the last one is being synced; a message of cold reads takes
+ * as long as the slowest of them, and others need not wait for that. The shard keeps the order on
+ * each key. */
 static const uint32_t in_flight_max[SC_BACKEND_LANES] = {
-    [SC_BACKEND_READS] = 1, [SC_BACKEND_WRITES] = 2};
+    [SC_BACKEND_READS] = 1, [SC_BACKEND_WRITES] = 2, [SC_BACKEND_COLD] = 8};
 
 /* ---- Answers ---- */
 
@@ -127,6 +130,12 @@ static void give_back_flight(struct flight *flight)
     flight->backend->spare = flight;
 }
 
+static bool is_full(const struct lane *lane)
+{
+    return lane->waiting.bytes.size > QUEUE_BYTES_MAX ||
+           sc_run_count(&lane->waiting) > QUEUE_ITEMS_MAX;
+}
+
 /* How many of the waiting requests make up the next message. */
 static size_t next_message(const struct sc_run *waiting)
 {
@@ -161,7 +170,7 @@ static void send_next(struct sc_backend *backend, enum sc_backend_lane lane)
         sc_run_move(&from->waiting, count, &flight->run);
     }
     struct sc_buf *out = begin_message(backend, &flight->call);
-    sc_msg_put_op(out, SC_OP_X_JOIN, 1);
+    sc_msg_put_op(out, lane == SC_BACKEND_READS ? SC_OP_X_PEEK : SC_OP_X_JOIN, 1);
     sc_mp_put_array(out, (uint32_t)count);
     sc_buf_append_slice(out, sc_run_bytes(&flight->run));
     sc_sp_send_end(backend->link);
@@ -221,7 +230,7 @@ static void sift(struct sc_backend *backend, enum sc_backend_lane which)
         backend->outstanding += sc_run_sift(&lane->aside, has_room, &lane->waiting);
     }
     lane->relieved = relieved;
-    if (which == SC_BACKEND_READS) {
+    if (which != SC_BACKEND_WRITES) {
         drop_gone(backend, &lane->waiting);
     }
     backend->outstanding -= sc_run_sift(&lane->waiting, is_stuffed, &lane->aside);
@@ -274,10 +283,43 @@ static void requeue(struct flight *flight)
     sc_run_swap(&flight->run, waiting);
 }
 
-static bool is_again(struct sc_slice reply)
+static bool is_sent_back(struct sc_slice reply, uint8_t status)
 {
-    static const uint8_t again[] = {0x91, SC_MSG_AGAIN};
-    return reply.size == sizeof again && memcmp(reply.data, again, sizeof again) == 0;
+    const uint8_t *bytes = reply.data;
+    return reply.size == 2 && bytes[0] == 0x91 && bytes[1] == status;
+}
+
+static bool has_cold(const struct sc_run_target *target)
+{
+    return target->gather != NULL && sc_gather_has_cold(target->gather);
+}
+
+/* The oldest request of the flight waits for the disk, in the lane for that. */
+static void move_to_cold(struct flight *flight)
+{
+    struct sc_backend *backend = flight->backend;
+    struct lane *cold = &backend->lanes[SC_BACKEND_COLD];
+    const struct sc_run_item *item = sc_run_item(&flight->run, 0);
+    if (is_full(cold)) {
+        answer_status(&item->target, SC_BUSY, TOO_MUCH_WAITS);
+        sc_run_pop(&flight->run);
+        backend->outstanding--;
+        return;
+    }
+    if (item->target.gather != NULL) {
+        sc_gather_set_cold(item->target.gather);
+    }
+    sc_run_move(&flight->run, 1, &cold->waiting);
+}
+
+/* Reads that wait must not overtake those of the same client's request that went to the other lane:
+ * they may be on the same key. */
+static void follow_to_cold(struct sc_backend *backend)
+{
+    struct lane *reads = &backend->lanes[SC_BACKEND_READS];
+    struct lane *cold = &backend->lanes[SC_BACKEND_COLD];
+    (void)sc_run_sift(&reads->waiting, has_cold, &cold->waiting);
+    (void)sc_run_sift(&reads->aside, has_cold, &cold->aside);
 }
 
 /* A shard that was restarted has been granted nothing yet, or knows of a newer map: nothing was
@@ -299,13 +341,14 @@ static void refuse_flight(struct flight *flight, const struct sc_msg_reply *repl
     fail_run(flight->backend, &flight->run, status, why);
 }
 
-/* Takes a reply to x.join apart and answers whoever asked. False when the reply makes no sense: the
- * requests that were not answered are then left in the flight. */
+/* Takes a reply to a message of a lane apart and answers whoever asked. False when the reply makes
+ * no sense: the requests that were not answered are then left in the flight. */
 static bool deliver(struct flight *flight, struct sc_slice body)
 {
     struct sc_backend *backend = flight->backend;
     struct sc_msg_reply reply;
     uint32_t count = 0;
+    bool cold = false;
     if (!sc_msg_parse_reply(body, &reply)) {
         return false;
     }
@@ -321,9 +364,14 @@ static bool deliver(struct flight *flight, struct sc_slice body)
         if (!sc_mp_skip(&reply.result, &raw) || raw.size < 2) {
             return false;
         }
-        if (is_again(raw)) {
+        if (is_sent_back(raw, SC_MSG_AGAIN)) {
             requeue(flight);
-            return true;
+            break;
+        }
+        if (is_sent_back(raw, SC_MSG_COLD)) {
+            move_to_cold(flight);
+            cold = true;
+            continue;
         }
         const struct sc_run_item *item = sc_run_item(&flight->run, 0);
         if (is_moved(raw)) {
@@ -334,6 +382,9 @@ static bool deliver(struct flight *flight, struct sc_slice body)
         }
         sc_run_pop(&flight->run);
         backend->outstanding--;
+    }
+    if (cold) {
+        follow_to_cold(backend);
     }
     return true;
 }
@@ -369,8 +420,8 @@ struct sc_buf *sc_backend_submit_begin(struct sc_backend *backend, enum sc_backe
         answer_status(target, SC_UNAVAILABLE, sc_backend_why(backend));
         return NULL;
     }
-    if (to->waiting.bytes.size > QUEUE_BYTES_MAX || sc_run_count(&to->waiting) > QUEUE_ITEMS_MAX) {
-        answer_status(target, SC_BUSY, "too much is waiting for this shard: try again later");
+    if (is_full(to)) {
+        answer_status(target, SC_BUSY, TOO_MUCH_WAITS);
         return NULL;
     }
     backend->outstanding++;

@@ -8,9 +8,13 @@
  *             +--- connection lost, from anywhere; or "refused": the directory is the wrong one
  *
  * Requests wait in one of two lanes, for reads and for everything that may write, and what waits
- * goes out as one x.join message when the lane has few enough messages in flight: under load
- * messages grow, when idle nothing waits. Reads have a lane of their own so that they do not wait
- * for the disk. Inside a lane the order of submission is kept.
+ * goes out as one message when the lane has few enough in flight: under load messages grow, when
+ * idle nothing waits. Reads have a lane of their own so that they do not wait for the disk: they go
+ * as x.peek, and those that the shard sends back, since what they need is not in its memory, go
+ * again as x.join in a third lane, for cold reads. So nobody waits for the disk but who needs it.
+ *
+ * Inside a lane the order of submission is kept, and between reads of one client's request on the
+ * same key: when one of them goes to the third lane, those behind it do too.
  *
  * A shard that was stopped or cut off for longer than the time-out of a message refuses it when it
  * comes to it: what has ended as unknown here is not carried out long after.
@@ -18,9 +22,9 @@
  * The requests of a client that does not take the replies it has got are put aside: what they would
  * bring does not gather here, and they stand in nobody's way until it does.
  *
- * A request is never sent twice, except one that the shard says it has not begun (its reply would
- * have grown too large). When the connection is lost, reads in flight end as unavailable (they may
- * be tried again), writes in flight as unknown; what had not been sent ends as unavailable.
+ * A request is never sent twice, except one that the shard says it has not begun. When the
+ * connection is lost, reads in flight end as unavailable (they may be tried again), writes in
+ * flight as unknown; what had not been sent ends as unavailable.
  *
  * Everything here is guarded by the hub's lock.
  */
@@ -34,7 +38,7 @@
 
 struct sc_backend;
 
-enum sc_backend_lane { SC_BACKEND_READS, SC_BACKEND_WRITES, SC_BACKEND_LANES };
+enum sc_backend_lane { SC_BACKEND_READS, SC_BACKEND_WRITES, SC_BACKEND_COLD, SC_BACKEND_LANES };
 
 /* What all backends of a coordinator share; constant after open. */
 struct sc_backend_shared {
@@ -71,9 +75,9 @@ void sc_backend_grant(struct sc_backend *backend);
 /* From the hub's tick: asks a shard that was refused again, now and then. */
 void sc_backend_tick(struct sc_backend *backend);
 
-/* Puts a single-key request into a lane: the caller appends the encoded request to the buffer that
- * is returned and calls sc_backend_submit_end. NULL: the backend is down or its queue is full, and
- * the target has been answered. */
+/* Puts a single-key request into a lane, for reads or writes: the caller appends the encoded
+ * request to the buffer that is returned and calls sc_backend_submit_end. NULL: the backend is down
+ * or its queue is full, and the target has been answered. */
 struct sc_buf *sc_backend_submit_begin(struct sc_backend *backend, enum sc_backend_lane lane,
                                        const struct sc_run_target *target);
 void sc_backend_submit_end(struct sc_backend *backend, enum sc_backend_lane lane);

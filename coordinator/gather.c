@@ -18,6 +18,7 @@ struct sc_gather {
     uint32_t count;
     uint32_t missing;
     size_t reply_max;
+    bool cold;
     struct sc_buf bytes; /* the parts as they came */
     struct part parts[];
 };
@@ -36,6 +37,16 @@ struct sc_gather *sc_gather_alloc(const struct sc_sp_origin *origin, uint32_t co
 const struct sc_sp_origin *sc_gather_origin(const struct sc_gather *gather)
 {
     return &gather->origin;
+}
+
+void sc_gather_set_cold(struct sc_gather *gather)
+{
+    gather->cold = true;
+}
+
+bool sc_gather_has_cold(const struct sc_gather *gather)
+{
+    return gather->cold;
 }
 
 static void finish(struct sc_gather *gather)

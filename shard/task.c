@@ -28,7 +28,8 @@ struct sc_task {
     struct sc_msg_request request; /* of a batch: with the cursor at the next item */
     uint32_t next; /* the next item to be begun */
     uint32_t waiting; /* items begun and not carried out */
-    bool again; /* an x.join that sends back what was not begun */
+    bool again; /* an x.join or x.peek that sends back what was not begun */
+    bool cold; /* an x.peek that sends back all that could be parked */
     bool late; /* the deadline has passed: nothing more is begun */
     sc_bitcask_position position;
     struct sc_buf reply; /* without what goes into the holes */
@@ -199,9 +200,15 @@ static bool has_room(const struct sc_task *task, size_t more)
            task->tasks->message_max;
 }
 
+/* x.join and x.peek: nobody has asked for this batch as such, and what has no room is sent back. */
+static bool is_joined(const struct sc_task *task)
+{
+    return task->request.op == SC_OP_X_JOIN || task->request.op == SC_OP_X_PEEK;
+}
+
 static void refuse_value(const struct sc_task *task, struct sc_buf *reply)
 {
-    if (task->request.op == SC_OP_X_JOIN) {
+    if (is_joined(task)) {
         sc_msg_reply_status(reply, SC_BUSY, "the value has grown meanwhile: try again");
     } else {
         sc_msg_reply_status(reply, SC_TOOLARGE, "the reply has no room left for this value");
@@ -314,6 +321,37 @@ static void park_item(struct sc_task *task, size_t offset, uint64_t hash, size_t
     park(task, item, fetch);
 }
 
+/* ---- Looking ahead ---- */
+
+static bool resume_nothing(struct sc_parked *parked)
+{
+    (void)parked;
+    return true;
+}
+
+/* Sends back an item of an x.peek; it is going to be sent again. Meanwhile its record is brought
+ * into memory, and as long as that takes its key is held, so that what is behind it on the same key
+ * is sent back as well. Takes the fetch. */
+static void send_back_cold(struct sc_task *task, uint64_t hash, struct sc_fetch *fetch)
+{
+    static const uint8_t cold[] = {0x91, SC_MSG_COLD};
+    struct sc_parking *parking = &task->tasks->parking;
+    sc_buf_append(&task->reply, cold, sizeof cold);
+    if (!sc_fetch_wants(fetch)) {
+        return; /* its key is held already */
+    }
+    if (sc_parking_is_full(parking)) {
+        task->cold = true;
+        sc_fetch_fini(fetch);
+        return;
+    }
+    struct sc_parked *ahead = sc_calloc(1, sizeof *ahead);
+    ahead->hash = hash;
+    ahead->resume = resume_nothing;
+    ahead->job.fetch = *fetch;
+    sc_parking_enter(parking, ahead);
+}
+
 /* ---- Batches ---- */
 
 static size_t expected_size(const struct sc_tasks *tasks, const struct sc_msg_request *item,
@@ -329,17 +367,21 @@ static size_t expected_size(const struct sc_tasks *tasks, const struct sc_msg_re
 static void begin_parsed(struct sc_task *task, const struct sc_msg_request *item, size_t offset)
 {
     struct sc_tasks *tasks = task->tasks;
-    bool sized = item->op == SC_OP_GET && task->request.op != SC_OP_X_JOIN;
+    bool sized = item->op == SC_OP_GET && !is_joined(task);
     size_t start = task->reply.size;
     uint64_t hash = sc_slot_hash(item->key);
     struct sc_fetch fetch = {0};
     sc_bitcask_position position = 0;
-    if (try_now(tasks, item, hash, &fetch, &task->reply, &position)) {
+    if (!task->cold && try_now(tasks, item, hash, &fetch, &task->reply, &position)) {
         if (sized && !has_room(task, 0)) {
             task->reply.size = start;
             refuse_value(task, &task->reply);
         }
         task->position = later(task->position, position);
+        return;
+    }
+    if (task->request.op == SC_OP_X_PEEK) {
+        send_back_cold(task, hash, &fetch);
         return;
     }
     size_t expected = expected_size(tasks, item, hash);
@@ -370,13 +412,13 @@ static void begin_item(struct sc_task *task)
     }
 }
 
-/* Whether an x.join sends back what comes now: its reply has become large, or nothing more can be
- * parked. */
+/* Whether what comes now is sent back: the reply has become large, or nothing more can be parked.
+ */
 static bool is_over(const struct sc_task *task)
 {
-    return task->request.op == SC_OP_X_JOIN &&
+    return is_joined(task) &&
            (task->reply.size + task->promised > JOIN_REPLY_SOFT_MAX ||
-            sc_parking_is_full(&task->tasks->parking));
+            (task->request.op == SC_OP_X_JOIN && sc_parking_is_full(&task->tasks->parking)));
 }
 
 /* Whether to wait for items that are parked before others are begun. */

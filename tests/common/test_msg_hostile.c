@@ -62,6 +62,7 @@ static void add_multi(void)
     size_t singles = sample_count;
     add_batch(SC_OP_BATCH, singles);
     add_batch(SC_OP_X_JOIN, singles);
+    add_batch(SC_OP_X_PEEK, singles);
     static const struct sc_slice lists[] = {
         BYTES("\x92\xa4mget\x93\xa1"
               "a\xc4\x01"

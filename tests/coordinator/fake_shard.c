@@ -50,8 +50,14 @@ static void put_join(struct fake_shard *shard, struct sc_msg_request *request, s
             continue;
         }
         ck_assert_int_eq(sc_msg_next_item(request, &limits, &item, why), SC_OK);
+        if (request->op == SC_OP_X_PEEK && shard->cold != NULL &&
+            sc_slice_equal(item.key, sc_slice_str(shard->cold))) {
+            sc_buf_append(out, "\x91\x63", 2);
+            continue;
+        }
         put_item_reply(shard, &item, out);
         shard->items++;
+        shard->waited += request->op == SC_OP_X_JOIN ? 1 : 0;
     }
 }
 
@@ -98,20 +104,22 @@ static void on_request(void *arg, const struct sc_sp_origin *origin, struct sc_s
     struct sc_msg_request request;
     char why[SC_WHY_SIZE];
     ck_assert_int_eq(sc_msg_parse_request(body, &limits, &request, why), SC_OK);
-    if (request.op == SC_OP_X_JOIN) {
+    bool joined = request.op == SC_OP_X_JOIN || request.op == SC_OP_X_PEEK;
+    if (joined) {
+        bool hold = shard->hold || (shard->hold_join && request.op == SC_OP_X_JOIN);
         shard->joins++;
-        if (shard->hold && !shard->has_held) {
+        if (hold && !shard->has_held) {
             shard->held = *origin;
             shard->has_held = true;
             return;
         }
     }
     struct sc_buf *out = sc_sp_reply_begin(origin);
-    if (request.op == SC_OP_X_JOIN && shard->nonsense) {
+    if (joined && shard->nonsense) {
         sc_buf_append(out, "\xc1", 1);
-    } else if (request.op == SC_OP_X_JOIN && shard->refuse != 0) {
+    } else if (joined && shard->refuse != 0) {
         sc_msg_reply_status(out, shard->refuse, "refused as a whole");
-    } else if (request.op == SC_OP_X_JOIN) {
+    } else if (joined) {
         put_join(shard, &request, out);
     } else {
         put_reply(shard, &request, out);

@@ -21,15 +21,18 @@ struct fake_shard {
     uint64_t keys;
 
     /* how it answers; set them with the hub's lock held */
-    bool hold; /* keep the next x.join unanswered */
-    bool nonsense; /* answer x.join with what is no reply */
+    bool hold; /* keep the next x.join or x.peek unanswered */
+    bool hold_join; /* keep the next x.join unanswered */
+    bool nonsense; /* answer x.join and x.peek with what is no reply */
+    const char *cold; /* a key that is not in memory: x.peek sends back what is on it */
     bool moved; /* answer every request with "moved" */
-    uint32_t again_after; /* carry out so many requests of an x.join, send back the rest; 0: all */
-    int refuse; /* answer an x.join as a whole with this status; 0: do not */
+    uint32_t again_after; /* carry out so many requests of a message, send back the rest; 0: all */
+    int refuse; /* answer a message as a whole with this status; 0: do not */
 
     /* what came */
-    uint64_t joins;
-    uint64_t items;
+    uint64_t joins; /* x.join and x.peek */
+    uint64_t items; /* in them, that were not sent back */
+    uint64_t waited; /* of these, in x.join */
     uint64_t grants;
     uint64_t epoch, term; /* of the last grant */
     struct sc_sp_origin held;

@@ -381,6 +381,82 @@ START_TEST(what_a_shard_sends_back_is_sent_again_in_order)
 }
 END_TEST
 
+/* Asks for the values of many keys, all of shard 2, the first of them cold. */
+static void start_mget(struct call *started, uint32_t keys)
+{
+    sc_msg_put_op(&request, SC_OP_MGET, 1);
+    sc_mp_put_array(&request, keys);
+    for (uint32_t i = 0; i < keys; i++) {
+        sc_mp_put_cstr(&request, i == 0 ? "cold-of-2-0" : KEY_OF_2);
+    }
+    call_start(&caller, started, &request);
+}
+
+/* Shard 2 has not got this key in memory. */
+static void make_cold(bool hold)
+{
+    ck_assert_uint_ge(sc_slot_of_key(sc_slice_str("cold-of-2-0")), SC_SLOT_COUNT / 2);
+    fake_shard_lock(&shards[1]);
+    shards[1].cold = "cold-of-2-0";
+    shards[1].hold_join = hold;
+    shards[1].waited = 0;
+    fake_shard_unlock(&shards[1]);
+}
+
+static uint64_t waited(void)
+{
+    fake_shard_lock(&shards[1]);
+    uint64_t items = shards[1].waited;
+    fake_shard_unlock(&shards[1]);
+    return items;
+}
+
+START_TEST(a_read_that_waits_for_the_disk_holds_up_no_other)
+{
+    struct call cold;
+    wait_until_up();
+    make_cold(true);
+    sc_msg_put_key_request(&request, SC_OP_GET, sc_slice_str("cold-of-2-0"));
+    call_start(&caller, &cold, &request);
+    for (int i = 0; i < 20; i++) {
+        ck_assert_int_eq(get(KEY_OF_2), SC_OK);
+    }
+    ck_assert_int_eq(put(KEY_OF_2), SC_OK);
+    ck_assert(!call_ended(&cold));
+    fake_shard_close(&shards[1]);
+    ck_assert_int_eq(call_wait(&cold), SC_UNAVAILABLE);
+    call_end(&cold);
+}
+END_TEST
+
+START_TEST(a_read_that_was_sent_back_as_cold_is_waited_for)
+{
+    struct call cold;
+    wait_until_up();
+    make_cold(false);
+    ck_assert_int_eq(get("cold-of-2-0"), SC_OK);
+    ck_assert_uint_eq(waited(), 1);
+    start_mget(&cold, 10);
+    ck_assert_int_eq(call_wait(&cold), SC_OK);
+    ck_assert_uint_eq(waited(), 2); /* the other nine were in memory */
+    call_end(&cold);
+}
+END_TEST
+
+START_TEST(reads_of_one_request_do_not_overtake_a_cold_one)
+{
+    enum { IN_MESSAGE = 4096, KEYS = 6000 };
+    struct call many;
+    wait_until_up();
+    make_cold(false);
+    start_mget(&many, KEYS);
+    ck_assert_int_eq(call_wait(&many), SC_OK);
+    /* The rest of the first message was answered; what waited behind it went to the same lane. */
+    ck_assert_uint_eq(waited(), 1 + KEYS - IN_MESSAGE);
+    call_end(&many);
+}
+END_TEST
+
 START_TEST(a_reply_without_sense_costs_the_connection_only)
 {
     wait_until_up();
@@ -482,6 +558,9 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, a_shard_that_hangs_runs_into_the_time_out_and_the_others_go_on);
     tcase_add_test(tcase, requests_wait_for_each_other_only_in_messages);
     tcase_add_test(tcase, what_a_shard_sends_back_is_sent_again_in_order);
+    tcase_add_test(tcase, a_read_that_waits_for_the_disk_holds_up_no_other);
+    tcase_add_test(tcase, a_read_that_was_sent_back_as_cold_is_waited_for);
+    tcase_add_test(tcase, reads_of_one_request_do_not_overtake_a_cold_one);
     tcase_add_test(tcase, a_reply_without_sense_costs_the_connection_only);
     tcase_add_test(tcase, a_shard_that_refuses_a_message_has_applied_nothing);
     tcase_add_test(tcase, clients_never_see_moved);

@@ -739,6 +739,14 @@ START_TEST(when_too_much_waits_the_rest_is_refused_or_sent_back)
     put_get("other");
     ask_items(1);
     expect_item_status(&call, SC_MSG_AGAIN);
+    put_batch(SC_OP_X_PEEK, 3);
+    sc_msg_put_key_request(&request, SC_OP_EXISTS, sc_slice_str("other"));
+    put_get("other");
+    sc_msg_put_key_request(&request, SC_OP_EXISTS, sc_slice_str("other"));
+    ask_items(3);
+    expect_item_status(&call, SC_OK);
+    expect_item_status(&call, SC_MSG_COLD);
+    expect_item_status(&call, SC_MSG_COLD); /* though nothing holds its key */
     const struct sc_msg_scan scan = {.limit = 10, .values = true, .last_slot = SC_SLOT_COUNT - 1};
     sc_msg_put_scan(&request, &scan, false);
     ck_assert_int_eq(ask(), SC_BUSY);
@@ -757,6 +765,57 @@ START_TEST(when_too_much_waits_the_rest_is_refused_or_sent_back)
     for (int i = 0; i < CALLERS; i++) {
         caller_close(&callers[i]);
     }
+}
+END_TEST
+
+/* ---- Peeking ---- */
+
+START_TEST(a_peek_sends_back_what_is_cold_and_brings_it_into_memory)
+{
+    ck_assert_int_eq(ask_put("cold", "c"), SC_OK);
+    sc_io_pretend_cold(0);
+    ck_assert_int_eq(ask_put("warm", "w"), SC_OK);
+    put_get("warm");
+    ck_assert_int_eq(ask(), SC_OK);
+    sc_io_pretend_cold(1);
+    sc_fetch_hold(true);
+    put_batch(SC_OP_X_PEEK, 4);
+    put_get("cold");
+    sc_msg_put_key_request(&request, SC_OP_EXISTS, sc_slice_str("warm"));
+    put_get("absent");
+    sc_msg_put_key_request(&request, SC_OP_EXISTS, sc_slice_str("cold"));
+    ask_items(4);
+    expect_item_status(&call, SC_MSG_COLD);
+    expect_item_status(&call, SC_OK);
+    expect_item_status(&call, SC_NOTFOUND);
+    expect_item_status(&call, SC_MSG_COLD); /* behind another on its key */
+    wait_held(1); /* being brought in, though nobody waits for it yet */
+    struct call join;
+    put_batch(SC_OP_X_JOIN, 2);
+    put_get("cold");
+    put_get("cold");
+    start(&join);
+    sc_io_pretend_cold(0);
+    sc_fetch_hold(false);
+    expect_items(&join, 2);
+    expect_item_str(&join, "c");
+    expect_item_str(&join, "c");
+    call_end(&join);
+    put_batch(SC_OP_X_PEEK, 1);
+    put_get("cold");
+    ask_items(1);
+    expect_item_str(&call, "c");
+}
+END_TEST
+
+START_TEST(a_shard_stops_while_it_brings_in_what_was_peeked_at)
+{
+    ck_assert_int_eq(ask_put("cold", "c"), SC_OK);
+    put_batch(SC_OP_X_PEEK, 1);
+    put_get("cold");
+    ask_items(1);
+    expect_item_status(&call, SC_MSG_COLD);
+    close_service();
 }
 END_TEST
 
@@ -958,6 +1017,8 @@ static Suite *make_suite(void)
     tcase_add_loop_test(tcase, values_that_have_grown_meanwhile_keep_to_the_message_limit, 0,
                         (int)(sizeof kinds / sizeof *kinds));
     tcase_add_test(tcase, when_too_much_waits_the_rest_is_refused_or_sent_back);
+    tcase_add_test(tcase, a_peek_sends_back_what_is_cold_and_brings_it_into_memory);
+    tcase_add_test(tcase, a_shard_stops_while_it_brings_in_what_was_peeked_at);
     tcase_add_test(tcase, a_scan_with_values_fetches_them);
     tcase_add_test(tcase, random_messages_in_flight_agree_with_a_model);
     suite_add_tcase(suite, tcase);
