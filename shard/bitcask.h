@@ -127,8 +127,9 @@ void sc_bitcask_lend(struct sc_bitcask *store, struct sc_fetch *fetch);
 /* The most bytes that the value of a key can have as things stand; 0: absent. Reads no disk. */
 uint64_t sc_bitcask_value_bound(struct sc_bitcask *store, struct sc_slice key, uint64_t hash);
 
-/* ---- Operations on one key. hash: sc_slot_hash(key). The caller has checked the key's size and
- * the value's form. `position`: see below; it is set whatever the status. ---- */
+/* ---- Operations on one key. A write answers SC_BUSY too when the key's slot is sealed, because it
+ * is about to move to another shard. hash: sc_slot_hash(key). The caller has checked the key's size
+ * and the value's form. `position`: see below; it is set whatever the status. ---- */
 
 /* A point in the log of this process: a reply may leave when sc_bitcask_committed() has reached it.
  * 0: at once. */

@@ -78,6 +78,9 @@ static inline struct sc_segment *sc_bitcask_segment(const struct sc_bitcask *sto
 
 /* ---- Reading ---- */
 
+/* The time by which keys of a slot have expired. */
+uint64_t sc_bitcask_now_ms(struct sc_bitcask *store, uint32_t slot);
+
 /* A key as a request finds it. */
 struct sc_bitcask_found {
     struct sc_keydir_entry entry; /* if present */

@@ -14,6 +14,12 @@
 #define LOOKS_SAVED_MAX 20u
 #define DAMAGE_LOGGED_MAX 100 /* so that a client which asks again and again fills no disk */
 
+uint64_t sc_bitcask_now_ms(struct sc_bitcask *store, uint32_t slot)
+{
+    return sc_moving_has_sealed(&store->moving, slot) ? store->moving.seal_ms
+                                                      : sc_clock_now_ms(&store->clock);
+}
+
 void sc_bitcask_find(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
                      struct sc_bitcask_found *found)
 {
@@ -25,8 +31,8 @@ void sc_bitcask_find(struct sc_bitcask *store, struct sc_slice key, uint64_t has
     }
     const struct sc_location at = found->entry.location;
     found->position = sc_writer_position(sc_bitcask_segment(store, at), at.offset, at.size);
-    found->expired =
-        found->entry.expires_ms != 0 && found->entry.expires_ms <= sc_clock_now_ms(&store->clock);
+    found->expired = found->entry.expires_ms != 0 &&
+                     found->entry.expires_ms <= sc_bitcask_now_ms(store, sc_slot_of_hash(hash));
     found->present = !found->expired;
 }
 
@@ -342,7 +348,7 @@ enum sc_status sc_bitcask_meta(struct sc_bitcask *store, struct sc_slice key, ui
     }
     *meta = (struct sc_bitcask_meta){.has_ttl = found.entry.expires_ms != 0};
     if (meta->has_ttl) {
-        uint64_t now_ms = sc_clock_now_ms(&store->clock);
+        uint64_t now_ms = sc_bitcask_now_ms(store, sc_slot_of_hash(hash));
         meta->ttl_ms = found.entry.expires_ms > now_ms ? found.entry.expires_ms - now_ms : 1;
     }
     return sc_bitcask_read_meta(store, &found.entry, &meta->version, &meta->size, why);
@@ -359,8 +365,10 @@ uint64_t sc_bitcask_expire(struct sc_bitcask *store, uint32_t first, uint32_t la
     uint64_t now_ms = sc_clock_now_ms(&store->clock);
     uint64_t swept = 0;
     for (uint32_t slot = first; slot <= last; slot++) {
+        uint64_t slot_ms =
+            sc_moving_has_sealed(&store->moving, slot) ? store->moving.seal_ms : now_ms;
         uint64_t count =
-            sc_keydir_sweep_slot(store->keydir, slot, now_ms, sc_bitcask_forget, store);
+            sc_keydir_sweep_slot(store->keydir, slot, slot_ms, sc_bitcask_forget, store);
         if (count > 0) {
             /* What was absent as expired is absent for another reason now; an answer still depends
              * on the records that expired. */

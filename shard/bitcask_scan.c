@@ -113,6 +113,12 @@ static bool read_value(struct page *page, const struct sc_keydir_entry *entry,
     return true;
 }
 
+static uint64_t now_of(const struct page *page, uint64_t hash)
+{
+    const struct sc_moving *moving = &page->store->moving;
+    return sc_moving_has_sealed(moving, sc_slot_of_hash(hash)) ? moving->seal_ms : page->now_ms;
+}
+
 static bool visit_entry(void *arg, const struct sc_keydir_entry *entry)
 {
     struct page *page = arg;
@@ -121,7 +127,7 @@ static bool visit_entry(void *arg, const struct sc_keydir_entry *entry)
         return stop_before(page, entry);
     }
     bool wanted = has_prefix(entry->key, scan->prefix) &&
-                  (entry->expires_ms == 0 || entry->expires_ms > page->now_ms);
+                  (entry->expires_ms == 0 || entry->expires_ms > now_of(page, entry->hash));
     if (wanted) {
         struct sc_slice value = {NULL, 0};
         if (scan->values && !read_value(page, entry, &value)) {

@@ -17,6 +17,15 @@ static enum sc_status may_write(const struct sc_bitcask *store, char *why)
     return SC_OK;
 }
 
+/* The same for the slot that a key is in. */
+static enum sc_status may_write_to(const struct sc_bitcask *store, uint64_t hash, char *why)
+{
+    if (sc_moving_has_sealed(&store->moving, sc_slot_of_hash(hash))) {
+        return sc_fail(why, SC_BUSY, "the key is about to move to another shard: try again");
+    }
+    return may_write(store, why);
+}
+
 /* Whether a condition on the version holds. */
 static enum sc_status check_version(struct sc_bitcask *store, const struct sc_bitcask_found *found,
                                     const uint64_t *if_version, char *why)
@@ -100,7 +109,7 @@ enum sc_status sc_bitcask_put(struct sc_bitcask *store, struct sc_slice key, uin
                               uint64_t *version, sc_bitcask_position *position, char *why)
 {
     *position = 0;
-    enum sc_status status = may_write(store, why);
+    enum sc_status status = may_write_to(store, hash, why);
     if (status != SC_OK) {
         return status;
     }
@@ -122,7 +131,7 @@ enum sc_status sc_bitcask_del(struct sc_bitcask *store, struct sc_slice key, uin
                               sc_bitcask_position *position, char *why)
 {
     *position = 0;
-    enum sc_status status = may_write(store, why);
+    enum sc_status status = may_write_to(store, hash, why);
     if (status != SC_OK) {
         return status;
     }
@@ -161,7 +170,7 @@ enum sc_status sc_bitcask_touch(struct sc_bitcask *store, struct sc_slice key, u
                                 sc_bitcask_position *position, char *why)
 {
     *position = 0;
-    enum sc_status status = may_write(store, why);
+    enum sc_status status = may_write_to(store, hash, why);
     if (status != SC_OK) {
         return status;
     }
@@ -204,7 +213,7 @@ enum sc_status sc_bitcask_incr(struct sc_bitcask *store, struct sc_slice key, ui
                                char *why)
 {
     *position = 0;
-    enum sc_status status = may_write(store, why);
+    enum sc_status status = may_write_to(store, hash, why);
     if (status != SC_OK) {
         return status;
     }
@@ -247,6 +256,16 @@ static uint64_t keys_in(const struct sc_bitcask *store, uint32_t first, uint32_t
     return count;
 }
 
+static enum sc_status may_clear(const struct sc_bitcask *store, const uint8_t *owned, char *why)
+{
+    for (uint32_t slot = 0; slot < SC_SLOT_COUNT && store->moving.sealed; slot++) {
+        if (sc_bitcask_bit(owned, slot) && sc_moving_has_sealed(&store->moving, slot)) {
+            return sc_fail(why, SC_BUSY, "slots are about to move to another shard: try again");
+        }
+    }
+    return may_write(store, why);
+}
+
 static void clear_run(struct sc_bitcask *store, uint32_t first, uint32_t last)
 {
     uint8_t key[SC_RECORD_CLEAR_KEY_SIZE];
@@ -272,7 +291,7 @@ enum sc_status sc_bitcask_clear(struct sc_bitcask *store, const uint8_t *owned, 
     uint64_t runs = 0;
     uint64_t keys = 0;
     *position = store->writer.appended;
-    enum sc_status status = may_write(store, why);
+    enum sc_status status = may_clear(store, owned, why);
     if (status != SC_OK) {
         return status;
     }

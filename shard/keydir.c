@@ -66,8 +66,8 @@ static struct sc_keydir_entry entry_of(uint64_t hash, struct sc_slice key,
                                     key};
 }
 
-bool sc_keydir_find(const struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
-                    struct sc_keydir_entry *entry)
+static bool find(const struct sc_keydir *keydir, struct sc_slice key, uint64_t hash, bool swept,
+                 struct sc_keydir_entry *entry)
 {
     const struct sc_table *table = &keydir->tables[sc_slot_of_hash(hash)];
     struct sc_table_target target = sc_keydir_target(key, hash);
@@ -78,11 +78,23 @@ bool sc_keydir_find(const struct sc_keydir *keydir, struct sc_slice key, uint64_
     struct sc_slice stored;
     struct sc_table_value value;
     sc_table_get(table, at, &stored, &value);
-    if (value.tombstone) {
+    if (value.tombstone && (!swept || value.expires_ms == 0)) {
         return false;
     }
     *entry = entry_of(hash, stored, &value);
     return true;
+}
+
+bool sc_keydir_find(const struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
+                    struct sc_keydir_entry *entry)
+{
+    return find(keydir, key, hash, false, entry);
+}
+
+bool sc_keydir_find_swept(const struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
+                          struct sc_keydir_entry *entry)
+{
+    return find(keydir, key, hash, true, entry);
 }
 
 void sc_keydir_keep_past(const struct sc_keydir *keydir, const struct sc_table *table,

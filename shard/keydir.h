@@ -52,6 +52,10 @@ void sc_keydir_free(struct sc_keydir *keydir);
 bool sc_keydir_find(const struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
                     struct sc_keydir_entry *entry);
 
+/* The same, with keys that were swept from a slot with versions. */
+bool sc_keydir_find_swept(const struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,
+                          struct sc_keydir_entry *entry);
+
 /* Sets where a key is, and its version in a slot that has versions. Returns true and stores the
  * former location in `old` (may be NULL) when the key was there before. */
 bool sc_keydir_set(struct sc_keydir *keydir, struct sc_slice key, uint64_t hash,

@@ -123,6 +123,19 @@ static void offer(struct sc_bitcask *store, const struct offer *offer, struct sc
     }
 }
 
+void sc_offers_take(struct sc_bitcask *store, const struct sc_record *record, uint64_t hash,
+                    struct sc_location location)
+{
+    const struct offer one = {
+        .hash = hash,
+        .version = record->version,
+        .expires_ms = record->expires_ms,
+        .location = location,
+        .tombstone = record->kind == SC_RECORD_TOMBSTONE,
+    };
+    offer(store, &one, record->key);
+}
+
 /* The offer whose turn it is so many steps later. */
 static const struct offer *later(const struct sc_offers *offers, size_t index)
 {

@@ -32,4 +32,8 @@ void sc_offers_clear(struct sc_offers *offers, const struct sc_record *record);
 /* Offers what was gathered. */
 void sc_offers_flush(struct sc_offers *offers);
 
+/* Offers one record at once, to a slot that has versions, and keeps the account. */
+void sc_offers_take(struct sc_bitcask *store, const struct sc_record *record, uint64_t hash,
+                    struct sc_location location);
+
 #endif

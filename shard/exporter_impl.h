@@ -1,0 +1,44 @@
+/*
+ * The inside of an exporter: shared by the files that make up shard/exporter.h, and by nobody else.
+ *
+ *   exporter.c        beginning, sealing, ending
+ *   exporter_read.c   the walk through the keydir and through the log
+ */
+#ifndef SC_SHARD_EXPORTER_IMPL_H
+#define SC_SHARD_EXPORTER_IMPL_H
+
+#include "shard/exporter.h"
+
+/* A place in the log; file 0: before everything. */
+struct sc_exporter_place {
+    uint64_t file;
+    uint64_t offset;
+};
+
+struct sc_exporter {
+    struct sc_bitcask *store; /* kept */
+    struct sc_move_host host;
+    bool begun;
+    uint64_t move;
+    uint8_t slots[SC_SLOT_COUNT / 8];
+    struct sc_buf mark;
+    struct sc_exporter_place start; /* of the log to be read */
+    bool sealed; /* and if so: */
+    struct sc_exporter_seal seal;
+    struct sc_exporter_place seal_end; /* the end of the log to be read */
+};
+
+static inline void sc_exporter_lock(const struct sc_exporter *exporter)
+{
+    exporter->host.lock(exporter->host.arg);
+}
+
+static inline void sc_exporter_unlock(const struct sc_exporter *exporter)
+{
+    exporter->host.unlock(exporter->host.arg);
+}
+
+/* The end of all that was appended. With the lock. */
+struct sc_exporter_place sc_exporter_end_of_log(const struct sc_bitcask *store);
+
+#endif
