@@ -162,7 +162,7 @@ int shardcask_submit(struct shardcask *handle, struct shardcask_op *op, shardcas
         return status;
     }
     sc_operation_begin(op);
-    sc_handle_start(handle, SC_LANE_ORDERED, job);
+    sc_handle_submit(handle, job);
     return SC_OK;
 }
 

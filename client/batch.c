@@ -4,6 +4,8 @@
 #include "client/error.h"
 #include "client/handle.h"
 #include "client/operation.h"
+#include "client/scatter.h"
+#include "common/clock.h"
 
 /* Checks the operations; bad ones end here and are not sent. Returns how many there are to send. */
 static size_t begin(struct shardcask *handle, struct shardcask_op *ops, size_t count, bool *writes)
@@ -33,17 +35,28 @@ static int set_error(const struct shardcask_op *ops, size_t count, int status)
     return sc_error_set(status, why);
 }
 
+static int run(struct shardcask *handle, struct shardcask_op *ops, size_t count, size_t left,
+               bool writes)
+{
+    if (handle->direct != NULL) {
+        return sc_scatter_run(handle, ops, count);
+    }
+    struct sc_job job = {.ops = ops,
+                         .count = count,
+                         .left = left,
+                         .deadline_ms = sc_clock_mono_ms() + handle->timeout_ms,
+                         .ended = sc_job_end};
+    sc_peer_start(&handle->coordinator, writes ? SC_LANE_WRITES : SC_LANE_READS, &job);
+    sc_job_wait(&job);
+    return job.status;
+}
+
 int shardcask_batch(struct shardcask *handle, struct shardcask_op *ops, size_t count)
 {
     bool writes = false;
-    struct sc_job job = {.ops = ops, .count = count};
-    job.left = begin(handle, ops, count, &writes);
-    if (job.left == 0) {
-        return SC_OK;
-    }
-    sc_handle_start(handle, writes ? SC_LANE_WRITES : SC_LANE_READS, &job);
-    sc_job_wait(&job);
-    return job.status == SC_OK ? SC_OK : set_error(ops, count, job.status);
+    size_t left = begin(handle, ops, count, &writes);
+    int status = left > 0 ? run(handle, ops, count, left, writes) : SC_OK;
+    return status == SC_OK ? SC_OK : set_error(ops, count, status);
 }
 
 static int batch_of(struct shardcask *handle, struct shardcask_op *ops, size_t count,

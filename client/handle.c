@@ -1,5 +1,7 @@
 #include "client/handle.h"
 
+#include "client/course.h"
+#include "client/direct.h"
 #include "client/error.h"
 #include "client/operation.h"
 #include "common/clock.h"
@@ -21,28 +23,30 @@
 
 /* ---- What the hub calls, with its lock held ---- */
 
-/* A callback may submit while the handle closes: what gets in then ends here. */
-static void abandon(struct shardcask *handle)
-{
-    for (size_t i = 0; i < SC_LANE_COUNT; i++) {
-        sc_lane_abandon(&handle->lanes[i], "the handle was closed");
-    }
-}
-
-static void pump(struct shardcask *handle)
+static void pump_ordered(struct shardcask *handle)
 {
     if (handle->closing) {
-        abandon(handle);
-        return;
-    }
-    for (size_t i = 0; handle->link != NULL && i < SC_LANE_COUNT; i++) {
-        sc_lane_pump(&handle->lanes[i], handle->link);
+        sc_ordered_abandon(&handle->ordered, "the handle was closed");
+    } else {
+        sc_ordered_pump(&handle->ordered);
     }
 }
 
+/* Pumping may stir further peers. */
 static void on_drained(void *arg)
 {
-    pump(arg);
+    struct shardcask *handle = arg;
+    while (!SLIST_EMPTY(&handle->stirred) || handle->ordered.stirred) {
+        if (handle->ordered.stirred) {
+            pump_ordered(handle);
+        }
+        struct sc_peer *peer = SLIST_FIRST(&handle->stirred);
+        if (peer != NULL) {
+            SLIST_REMOVE_HEAD(&handle->stirred, stir);
+            peer->stirred = false;
+            sc_peer_pump(peer);
+        }
+    }
 }
 
 static void end_opening(struct shardcask *handle, int status)
@@ -55,42 +59,52 @@ static void end_opening(struct shardcask *handle, int status)
     }
 }
 
+void sc_handle_check_opening(struct shardcask *handle)
+{
+    if (handle->opening != NULL && sc_peer_up(&handle->coordinator) &&
+        (handle->direct == NULL || sc_direct_settled(handle->direct))) {
+        end_opening(handle, SC_OK);
+    }
+}
+
+/* The coordinator is enough. */
+static void check_opening_time(struct shardcask *handle, uint64_t now_ms)
+{
+    if (handle->opening != NULL && now_ms >= handle->opening->deadline_ms) {
+        end_opening(handle, sc_peer_up(&handle->coordinator) ? SC_OK : SC_UNAVAILABLE);
+    }
+}
+
 static void on_tick(void *arg)
 {
     struct shardcask *handle = arg;
     uint64_t now_ms = sc_clock_mono_ms();
-    if (handle->opening != NULL && now_ms >= handle->opening->deadline_ms) {
-        end_opening(handle, SC_UNAVAILABLE);
+    sc_peer_tick(&handle->coordinator, now_ms);
+    if (handle->direct != NULL) {
+        sc_direct_tick(handle->direct, now_ms);
+        sc_ordered_tick(&handle->ordered, now_ms);
     }
-    for (size_t i = 0; handle->link != NULL && i < SC_LANE_COUNT; i++) {
-        sc_lane_tick(&handle->lanes[i], now_ms, sc_sp_link_why(handle->link));
-    }
-    pump(handle);
+    sc_handle_check_opening(handle);
+    check_opening_time(handle, now_ms);
+    on_drained(handle);
 }
 
 static void on_state(void *arg, enum sc_sp_link_state state, const char *why)
 {
+    struct shardcask *handle = arg;
     (void)why;
-    if (state == SC_SP_UP) {
-        end_opening(arg, SC_OK);
+    atomic_store(&handle->coordinator.usable, state == SC_SP_UP);
+    sc_peer_stir(&handle->coordinator);
+    if (state == SC_SP_UP && handle->direct != NULL) {
+        sc_direct_coordinator_up(handle->direct);
     }
+    sc_handle_check_opening(handle);
 }
 
 static void on_reply(void *arg, void *tag, enum sc_status status, struct sc_slice body)
 {
     struct shardcask *handle = arg;
-    if (!sc_lane_reply(tag, status, body)) {
-        sc_sp_link_reset(handle->link, "a reply made no sense");
-    }
-}
-
-static void on_end(struct sc_job *job)
-{
-    if (job->async != NULL) {
-        sc_async_ended(job);
-    } else {
-        sc_job_end(job);
-    }
+    sc_peer_reply(&handle->coordinator, tag, status, body);
 }
 
 /* ---- Open and close ---- */
@@ -114,10 +128,8 @@ static enum sc_status dial(struct shardcask *handle, const char *url, char *why)
     }
     struct sc_sp_link_options link_options = {
         .url = url, .on_state = on_state, .on_reply = on_reply, .arg = handle};
-    struct sc_sp_link *link = NULL;
-    status = sc_sp_dial(handle->hub, &link_options, &link, why);
     sc_sp_hub_lock(handle->hub);
-    handle->link = link;
+    status = sc_sp_dial_locked(handle->hub, &link_options, &handle->coordinator.link, why);
     sc_sp_hub_unlock(handle->hub);
     return status;
 }
@@ -135,23 +147,18 @@ static enum sc_status dial_quietly(struct shardcask *handle, const char *url, ch
     return status;
 }
 
-/* Waits until the link is up, or the time is over. */
-static enum sc_status await_link(struct shardcask *handle, uint32_t timeout_ms, char *why)
+/* Waits until there is a connection, or the time is over. */
+static enum sc_status await_connection(struct shardcask *handle, uint32_t timeout_ms, char *why)
 {
     struct sc_job opening = {.deadline_ms = sc_clock_mono_ms() + timeout_ms};
     sc_sp_hub_lock(handle->hub);
-    bool up = sc_sp_link_up(handle->link);
-    if (!up) {
-        handle->opening = &opening;
-    }
+    handle->opening = &opening;
+    sc_handle_check_opening(handle);
     sc_sp_hub_unlock(handle->hub);
-    if (up) {
-        return SC_OK;
-    }
     sc_job_wait(&opening);
     if (opening.status != SC_OK) {
         sc_sp_hub_lock(handle->hub);
-        const char *reason = sc_sp_link_why(handle->link);
+        const char *reason = sc_peer_why(&handle->coordinator);
         (void)sc_fail(why, SC_UNAVAILABLE, "%s",
                       *reason != '\0' ? reason : "no connection before the time-out");
         sc_sp_hub_unlock(handle->hub);
@@ -184,16 +191,17 @@ int shardcask_open(const char *url, const struct shardcask_options *options,
     struct shardcask *new = sc_calloc(1, sizeof *new);
     new->timeout_ms = or_default(o->timeout_ms, TIMEOUT_MS_DEFAULT);
     new->message_max = message_max;
-    size_t join_bytes = message_max / 2 < JOIN_BYTES_MAX ? message_max / 2 : JOIN_BYTES_MAX;
-    for (size_t i = 0; i < SC_LANE_COUNT; i++) {
-        sc_lane_init(&new->lanes[i], (enum sc_lane_kind)i,
-                     or_default(o->batch_max, BATCH_MAX_DEFAULT), join_bytes, on_end);
-    }
+    new->join_max = or_default(o->batch_max, BATCH_MAX_DEFAULT);
+    new->join_bytes = message_max / 2 < JOIN_BYTES_MAX ? message_max / 2 : JOIN_BYTES_MAX;
+    sc_peer_init(&new->coordinator, new);
+    new->coordinator.patient = true;
+    sc_ordered_init(&new->ordered, new);
+    new->direct = o->direct ? sc_direct_open(new) : NULL;
     sc_async_init(&new->async);
     enum sc_status status = dial_quietly(new, address(url), reason);
     if (status == SC_OK) {
         uint32_t timeout_ms = or_default(o->connect_timeout_ms, CONNECT_TIMEOUT_MS_DEFAULT);
-        status = await_link(new, timeout_ms, reason);
+        status = await_connection(new, timeout_ms, reason);
     }
     if (status != SC_OK) {
         shardcask_close(new);
@@ -212,27 +220,85 @@ void shardcask_close(struct shardcask *handle)
     sc_async_stop(&handle->async);
     if (handle->hub != NULL) {
         sc_sp_hub_lock(handle->hub);
-        sc_sp_link_close(handle->link); /* ends what is on its way */
-        handle->link = NULL;
         handle->closing = true;
+        handle->coordinator.closed = true;
+        sc_peer_hang_up(&handle->coordinator); /* ends what is on its way */
+        if (handle->direct != NULL) {
+            sc_direct_close(handle->direct);
+        }
+        handle->ordered.stirred = true;
         sc_sp_hub_unlock(handle->hub); /* ends the rest */
     }
     sc_async_fini(&handle->async);
     sc_sp_hub_close(handle->hub, 0);
-    for (size_t i = 0; i < SC_LANE_COUNT; i++) {
-        sc_lane_fini(&handle->lanes[i]);
-    }
+    sc_ordered_fini(&handle->ordered);
+    sc_direct_free(handle->direct);
+    sc_peer_fini(&handle->coordinator);
     free(handle);
 }
 
 /* ---- Running jobs ---- */
 
-void sc_handle_start(struct shardcask *handle, enum sc_lane_kind kind, struct sc_job *job)
+static uint64_t deadline(const struct shardcask *handle)
 {
-    job->deadline_ms = sc_clock_mono_ms() + handle->timeout_ms;
-    if (sc_lane_push(&handle->lanes[kind], job)) {
-        sc_sp_hub_lock(handle->hub);
-        sc_sp_hub_unlock(handle->hub); /* pumps, by on_drained */
+    return sc_clock_mono_ms() + handle->timeout_ms;
+}
+
+void sc_handle_submit(struct shardcask *handle, struct sc_job *job)
+{
+    job->deadline_ms = deadline(handle);
+    job->ended = sc_async_ended;
+    if (handle->direct != NULL) {
+        sc_ordered_submit(&handle->ordered, job);
+    } else {
+        sc_peer_start(&handle->coordinator, SC_LANE_ORDERED, job);
+    }
+}
+
+void sc_handle_note_move(struct shardcask *handle, struct sc_peer *shard, uint64_t epoch)
+{
+    sc_sp_hub_lock(handle->hub);
+    sc_direct_moved(handle->direct, shard, epoch);
+    sc_sp_hub_unlock(handle->hub);
+}
+
+static void run_at(struct sc_peer *peer, struct shardcask_op *op, struct sc_job *job)
+{
+    job->peer = peer;
+    job->ops = op;
+    job->count = job->left = 1;
+    job->ended = sc_job_end;
+    sc_peer_start(peer, sc_operation_writes(op) ? SC_LANE_WRITES : SC_LANE_READS, job);
+    sc_job_wait(job);
+}
+
+/* One attempt; true when there should be another. */
+static bool attempt(const struct sc_course *course, struct shardcask_op *op)
+{
+    static const char nobody[] = "neither its shard nor the coordinator can be reached";
+    struct sc_peer *peer = sc_course_peer(course, sc_slice(op->key, op->key_size));
+    if (peer == NULL) {
+        sc_operation_fail(op, SC_UNAVAILABLE, sc_slice_str(nobody));
+        return true;
+    }
+    struct sc_job job = {.deadline_ms = course->deadline_ms};
+    run_at(peer, op, &job);
+    if (job.moved_epoch != 0) {
+        sc_handle_note_move(course->handle, peer, job.moved_epoch);
+    }
+    return sc_course_refused(&job, op->status);
+}
+
+static void run_direct(struct shardcask *handle, struct shardcask_op *op)
+{
+    struct sc_course course;
+    sc_course_init(&course, handle);
+    while (attempt(&course, op)) {
+        if (!sc_course_wait(&course)) {
+            sc_course_give_up(op);
+            return;
+        }
+        sc_operation_begin(op);
     }
 }
 
@@ -243,9 +309,12 @@ int sc_handle_run(struct shardcask *handle, struct shardcask_op *op)
         return status;
     }
     sc_operation_begin(op);
-    struct sc_job job = {.ops = op, .count = 1, .left = 1};
-    sc_handle_start(handle, sc_operation_writes(op) ? SC_LANE_WRITES : SC_LANE_READS, &job);
-    sc_job_wait(&job);
+    if (handle->direct != NULL) {
+        run_direct(handle, op);
+    } else {
+        struct sc_job job = {.deadline_ms = deadline(handle)};
+        run_at(&handle->coordinator, op, &job);
+    }
     (void)sc_error_set(op->status, op->why);
     free(op->why);
     op->why = NULL;
@@ -260,9 +329,14 @@ int sc_handle_call(struct shardcask *handle, struct sc_slice request, bool repea
                        "a request of %zu bytes does not fit into a message of %zu bytes",
                        request.size, handle->message_max);
     }
-    struct sc_job job = {
-        .request = request, .reply = reply, .repeatable = repeatable, .count = 1, .left = 1};
-    sc_handle_start(handle, SC_LANE_DIRECT, &job);
+    struct sc_job job = {.request = request,
+                         .reply = reply,
+                         .repeatable = repeatable,
+                         .count = 1,
+                         .left = 1,
+                         .deadline_ms = deadline(handle),
+                         .ended = sc_job_end};
+    sc_peer_start(&handle->coordinator, SC_LANE_CALLS, &job);
     sc_job_wait(&job);
     (void)sc_error_set(job.status, job.why);
     free(job.why);

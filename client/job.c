@@ -26,6 +26,14 @@ void sc_job_end(struct sc_job *job)
     }
 }
 
+void sc_job_end_part(struct sc_job *job)
+{
+    struct sc_job *whole = job->whole;
+    if (--whole->parts == 0) {
+        sc_job_end(whole);
+    }
+}
+
 void sc_job_wait(struct sc_job *job)
 {
     uint32_t state = RUNNING;

@@ -1,7 +1,8 @@
 /*
- * A job: what one call of the library wants done. It is a list of operations, or one request as
- * bytes (a scan's page, a count, ...), with one deadline and one who waits for its end: the calling
- * thread, whose stack the job lies on, or the thread that calls back (client/async.h).
+ * A job: what one call of the library wants done at one server. It is a list of operations, or one
+ * request as bytes (a scan's page, a count, ...), with one deadline and one who is told of its end:
+ * the calling thread, whose stack the job lies on, the thread that calls back (client/async.h), or
+ * another part of the library.
  *
  * A job belongs to its lane from sc_lane_push until its last operation has ended; the lane touches
  * neither the job nor its operations afterwards.
@@ -16,16 +17,21 @@
 #include <sys/queue.h>
 
 struct sc_async;
+struct sc_peer;
 
 struct sc_job {
     /* Set by the caller, constant from then on. */
-    struct shardcask_op *ops; /* `count` of them, all checked; NULL: a request as bytes */
+    struct shardcask_op *ops; /* all checked; NULL: a request as bytes */
+    const uint32_t *order; /* which of them, one after the other; NULL: the first `count` */
     size_t count;
     struct sc_slice request; /* the body of a request ... */
     struct shardcask_value *reply; /* ... and where the body of its reply goes */
     bool repeatable; /* the request may be sent again when its connection has broken */
     uint64_t deadline_ms; /* by sc_clock_mono_ms */
-    struct sc_async *async; /* who calls back; NULL: a thread waits in sc_job_wait */
+    void (*ended)(struct sc_job *job); /* called once, with the hub's lock held */
+    struct sc_peer *peer; /* where a direct client has sent it */
+    struct sc_job *whole; /* for sc_job_end_part */
+    struct sc_async *async; /* for sc_async_ended */
     shardcask_done *done; /* what is called back */
 
     /* The lane's, guarded by the hub's lock (`next` also links the stack of newcomers). */
@@ -37,9 +43,12 @@ struct sc_job {
     /* The caller's once the job has ended. */
     int status; /* of the last message that failed as a whole; SC_OK: none did */
     char *why; /* of a request as bytes: the sentence for that, or NULL; the caller frees it */
+    bool unsent; /* something was not sent: those operations are SC_UNAVAILABLE */
+    uint64_t moved_epoch; /* the highest that an SC_MOVED came with; 0: there was none */
 
     /* RUNNING, WAITED for (a thread sleeps on it) or ENDED. */
     _Atomic uint32_t state;
+    size_t parts; /* of a whole: jobs that have not ended; guarded by the hub's lock */
 
     /* Asynchronous jobs, guarded by the lock of sc_async: those not yet called back, in the order
      * they were submitted in. */
@@ -49,6 +58,9 @@ struct sc_job {
 
 /* Says that the job has ended and wakes who waits for it: the job may be gone when this returns. */
 void sc_job_end(struct sc_job *job);
+
+/* The same for one of the `parts` of job->whole, which ends with the last of them. Lock held. */
+void sc_job_end_part(struct sc_job *job);
 
 /* Sleeps until the job has ended. */
 void sc_job_wait(struct sc_job *job);

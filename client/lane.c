@@ -11,7 +11,7 @@
 /* A message without a reply for so long no longer holds up its lane. */
 #define STALL_MS 25
 
-/* Messages on their way at a time, at most; in DIRECT all of them, else with those that stall. */
+/* Messages on their way at a time, at most; in CALLS all of them, else with those that stall. */
 #define SENT_MAX 64
 
 /* How long a message is waited for after the last of its operations has run out of time, so that a
@@ -33,22 +33,17 @@ struct sc_message {
     struct sc_item *items;
 };
 
-void sc_lane_init(struct sc_lane *lane, enum sc_lane_kind kind, size_t join_max, size_t join_bytes,
-                  void (*on_end)(struct sc_job *job))
+void sc_lane_init(struct sc_lane *lane, enum sc_lane_kind kind,
+                  const struct sc_lane_options *options)
 {
-    *lane = (struct sc_lane){
-        .kind = kind,
-        .join_max = kind == SC_LANE_DIRECT ? 1 : join_max,
-        .join_bytes = join_bytes,
-        .on_end = on_end,
-    };
-    atomic_init(&lane->newcomers, NULL);
-    atomic_init(&lane->idle, true);
+    *lane = (struct sc_lane){.kind = kind, .options = *options};
+    lane->options.join_max = kind == SC_LANE_CALLS ? 1 : options->join_max;
+    sc_intake_init(&lane->intake);
 }
 
 void sc_lane_fini(struct sc_lane *lane)
 {
-    assert(lane->sent == NULL && lane->queue == NULL && lane->again_count == 0);
+    assert(lane->sent == NULL && lane->intake.queue == NULL && lane->again_count == 0);
     while (lane->spare != NULL) {
         struct sc_message *message = lane->spare;
         lane->spare = message->next;
@@ -60,9 +55,14 @@ void sc_lane_fini(struct sc_lane *lane)
 
 /* ---- Items ---- */
 
+static struct shardcask_op *job_op(const struct sc_job *job, size_t index)
+{
+    return &job->ops[job->order != NULL ? job->order[index] : index];
+}
+
 static struct shardcask_op *op_of(const struct sc_item *item)
 {
-    return item->job->ops != NULL ? &item->job->ops[item->index] : NULL;
+    return item->job->ops != NULL ? job_op(item->job, item->index) : NULL;
 }
 
 static bool item_writes(const struct sc_item *item)
@@ -75,15 +75,6 @@ static size_t item_size(const struct sc_item *item)
 {
     const struct shardcask_op *op = op_of(item);
     return op != NULL ? sc_operation_size(op) : item->job->request.size;
-}
-
-static void push_front(struct sc_lane *lane, struct sc_job *job)
-{
-    job->next = lane->queue;
-    lane->queue = job;
-    if (lane->queue_tail == NULL) {
-        lane->queue_tail = job;
-    }
 }
 
 static void push_again(struct sc_lane *lane, const struct sc_item *item)
@@ -106,9 +97,9 @@ static void count_end(struct sc_lane *lane, struct sc_item *item)
     job->away--;
     job->left--;
     if (job->left == 0) {
-        lane->on_end(job);
+        job->ended(job);
     } else if (job->away == 0) {
-        push_front(lane, job);
+        sc_intake_put_back(&lane->intake, job);
     }
 }
 
@@ -129,37 +120,6 @@ static void fail_item(struct sc_lane *lane, struct sc_item *item, int status, st
 }
 
 /* ---- Sending ---- */
-
-/* Moves the newcomers, the last of whom is on top, behind the queue. */
-static void take_newcomers(struct sc_lane *lane)
-{
-    struct sc_job *top = atomic_exchange(&lane->newcomers, NULL);
-    if (top == NULL) {
-        return;
-    }
-    struct sc_job *last = top;
-    struct sc_job *first = NULL;
-    while (top != NULL) {
-        struct sc_job *below = top->next;
-        top->next = first;
-        first = top;
-        top = below;
-    }
-    if (lane->queue_tail == NULL) {
-        lane->queue = first;
-    } else {
-        lane->queue_tail->next = first;
-    }
-    lane->queue_tail = last;
-}
-
-static void pop_queue(struct sc_lane *lane)
-{
-    lane->queue = lane->queue->next;
-    if (lane->queue == NULL) {
-        lane->queue_tail = NULL;
-    }
-}
 
 static struct sc_message *new_message(struct sc_lane *lane)
 {
@@ -189,9 +149,10 @@ static void add_item(struct sc_message *message, const struct sc_item *item)
 /* True when one more item of `size` bytes may join the message. */
 static bool has_room(const struct sc_message *message, size_t bytes, size_t size)
 {
-    const struct sc_lane *lane = message->lane;
-    return message->count == 0 || (message->count < lane->join_max && size <= lane->join_bytes &&
-                                   bytes <= lane->join_bytes - size);
+    const struct sc_lane_options *options = &message->lane->options;
+    return message->count == 0 ||
+           (message->count < options->join_max && size <= options->join_bytes &&
+            bytes <= options->join_bytes - size);
 }
 
 /* Fills a message from what is to be sent again; true when nothing may join it any more. */
@@ -224,7 +185,7 @@ static bool fill_again(struct sc_message *message, size_t *bytes)
 static bool fill_from_job(struct sc_message *message, size_t *bytes)
 {
     struct sc_lane *lane = message->lane;
-    struct sc_job *job = lane->queue;
+    struct sc_job *job = lane->intake.queue;
     bool closed = false;
     while (job->next_op < job->count && !closed) {
         struct sc_item item = {job, job->next_op, false};
@@ -243,7 +204,7 @@ static bool fill_from_job(struct sc_message *message, size_t *bytes)
     }
     /* What is left of the job waits until this part has ended (count_end). */
     if (!closed || job->away > 0) {
-        pop_queue(lane);
+        sc_intake_pop(&lane->intake);
     }
     return closed;
 }
@@ -267,28 +228,43 @@ static void encode(const struct sc_message *message, struct sc_buf *out)
     }
 }
 
-/* How long the link waits for the reply: a little longer than the last of the operations. */
-static uint32_t message_timeout(const struct sc_message *message, uint64_t now_ms)
+/* When the last of the operations runs out of time. */
+static uint64_t message_deadline(const struct sc_message *message)
 {
-    uint64_t last = now_ms;
+    uint64_t last = message->sent_ms;
     for (size_t i = 0; i < message->count; i++) {
         uint64_t deadline = message->items[i].job->deadline_ms;
         last = deadline > last ? deadline : last;
     }
-    uint64_t timeout = last - now_ms + GRACE_MS;
-    return timeout < UINT32_MAX ? (uint32_t)timeout : UINT32_MAX;
+    return last;
+}
+
+/* The link waits a little longer for the reply than the operations, and the server does not begin
+ * what nobody waits for any more. */
+static void send_message(struct sc_message *message, struct sc_sp_link *link)
+{
+    const struct sc_lane_clock *clock = message->lane->options.clock;
+    uint64_t deadline = message_deadline(message);
+    uint64_t timeout = deadline - message->sent_ms + GRACE_MS;
+    struct sc_buf *out =
+        sc_sp_send_begin(link, message, timeout < UINT32_MAX ? (uint32_t)timeout : UINT32_MAX);
+    if (clock->known) {
+        sc_msg_put_by(out, deadline + clock->ahead_ms);
+    }
+    encode(message, out);
+    sc_sp_send_end(link);
 }
 
 /* Sends one message; false when there is nothing to send. */
 static bool send_one(struct sc_lane *lane, struct sc_sp_link *link)
 {
-    if (lane->queue == NULL && lane->again_count == 0) {
+    if (lane->intake.queue == NULL && lane->again_count == 0) {
         return false;
     }
     struct sc_message *message = new_message(lane);
     size_t bytes = 0;
     bool closed = fill_again(message, &bytes);
-    while (!closed && lane->queue != NULL) {
+    while (!closed && lane->intake.queue != NULL) {
         closed = fill_from_job(message, &bytes);
     }
     assert(message->count > 0);
@@ -296,38 +272,29 @@ static bool send_one(struct sc_lane *lane, struct sc_sp_link *link)
     message->next = lane->sent;
     lane->sent = message;
     lane->sent_count++;
-    encode(message, sc_sp_send_begin(link, message, message_timeout(message, message->sent_ms)));
-    sc_sp_send_end(link);
+    send_message(message, link);
     return true;
 }
 
 static bool may_send(const struct sc_lane *lane)
 {
-    size_t window = lane->kind == SC_LANE_DIRECT ? SENT_MAX : 1;
+    size_t window = lane->kind == SC_LANE_CALLS ? SENT_MAX : 1;
     return lane->sent_count - lane->stalled < window && lane->sent_count < SENT_MAX;
 }
 
 bool sc_lane_push(struct sc_lane *lane, struct sc_job *job)
 {
     assert(job->left > 0 && job->away == 0);
-    job->next = atomic_load(&lane->newcomers);
-    while (!atomic_compare_exchange_weak(&lane->newcomers, &job->next, job)) {
-    }
-    /* Either sc_lane_pump, which tells that the lane is idle before it looks at the newcomers for
-     * the last time, sees the job, or this sees the lane idle. */
-    return atomic_load(&lane->idle) && atomic_exchange(&lane->idle, false);
+    return sc_intake_push(&lane->intake, job);
 }
 
 void sc_lane_pump(struct sc_lane *lane, struct sc_sp_link *link)
 {
-    bool idle;
     do {
-        take_newcomers(lane);
+        sc_intake_take(&lane->intake);
         while (sc_sp_link_up(link) && may_send(lane) && send_one(lane, link)) {
         }
-        idle = may_send(lane);
-        atomic_store(&lane->idle, idle);
-    } while (idle && atomic_load(&lane->newcomers) != NULL);
+    } while (sc_intake_rest(&lane->intake, may_send(lane)));
 }
 
 /* ---- Replies ---- */
@@ -337,15 +304,24 @@ void sc_lane_pump(struct sc_lane *lane, struct sc_sp_link *link)
 static bool is_written_later(const struct sc_item *item)
 {
     const struct sc_job *job = item->job;
-    const struct shardcask_op *op = &job->ops[item->index];
+    const struct shardcask_op *op = op_of(item);
     for (size_t i = item->index + 1; i < job->count; i++) {
-        const struct shardcask_op *later = &job->ops[i];
+        const struct shardcask_op *later = job_op(job, i);
         if (sc_operation_writes(later) && later->key_size == op->key_size &&
             memcmp(later->key, op->key, op->key_size) == 0) {
             return true;
         }
     }
     return false;
+}
+
+/* [6, why, epoch, address]: the cursor is behind `why`. */
+static void note_move(struct sc_job *job, struct sc_mp rest)
+{
+    uint64_t epoch = 0;
+    if (sc_mp_uint(&rest, &epoch) && epoch > job->moved_epoch) {
+        job->moved_epoch = epoch;
+    }
 }
 
 /* Gives an operation its reply; false when it makes no sense. */
@@ -368,6 +344,9 @@ static bool end_item(struct sc_message *message, struct sc_item *item, struct sc
         push_again(lane, item);
         item->job = NULL;
         return true;
+    }
+    if (reply.status == SC_MOVED) {
+        note_move(item->job, reply.result);
     }
     if (!sc_operation_end(op, &reply)) {
         return false;
@@ -444,6 +423,12 @@ static void unlink_message(struct sc_message *message)
     lane->stalled -= message->stalled;
 }
 
+uint64_t sc_lane_sent_ms(const void *tag)
+{
+    const struct sc_message *message = tag;
+    return message->sent_ms;
+}
+
 bool sc_lane_reply(void *tag, enum sc_status status, struct sc_slice body)
 {
     struct sc_message *message = tag;
@@ -469,7 +454,7 @@ bool sc_lane_reply(void *tag, enum sc_status status, struct sc_slice body)
 
 static void tick_sent(struct sc_lane *lane, uint64_t now_ms)
 {
-    bool one_by_one = lane->kind == SC_LANE_ORDERED || lane->kind == SC_LANE_DIRECT;
+    bool one_by_one = lane->kind == SC_LANE_ORDERED || lane->kind == SC_LANE_CALLS;
     for (struct sc_message *message = lane->sent; message != NULL; message = message->next) {
         if (!message->stalled && !one_by_one && now_ms - message->sent_ms >= STALL_MS) {
             message->stalled = true;
@@ -485,10 +470,11 @@ static void tick_sent(struct sc_lane *lane, uint64_t now_ms)
 }
 
 /* Ends the first job's operations that were not sent; none of it is on its way. */
-static void fail_first(struct sc_lane *lane, int status, struct sc_slice why)
+static void fail_first(struct sc_lane *lane, struct sc_slice why)
 {
-    struct sc_job *job = lane->queue;
-    pop_queue(lane);
+    struct sc_job *job = lane->intake.queue;
+    sc_intake_pop(&lane->intake);
+    job->unsent = true;
     /* All are on their way, for a moment, so that the job ends with the last and not before. */
     size_t first = job->next_op;
     job->next_op = job->count;
@@ -498,7 +484,7 @@ static void fail_first(struct sc_lane *lane, int status, struct sc_slice why)
         const struct shardcask_op *op = op_of(&item);
         if (op == NULL || op->status == SC_OPERATION_PENDING) {
             left--;
-            fail_item(lane, &item, status, why);
+            fail_item(lane, &item, SC_UNAVAILABLE, why);
         }
     }
 }
@@ -509,6 +495,7 @@ static void tick_unsent(struct sc_lane *lane, uint64_t now_ms, struct sc_slice w
     for (size_t i = 0; i < lane->again_count; i++) {
         struct sc_item item = lane->again[i];
         if (now_ms >= item.job->deadline_ms) {
+            item.job->unsent = true;
             fail_item(lane, &item, SC_UNAVAILABLE, why);
         } else {
             lane->again[kept++] = item;
@@ -516,14 +503,14 @@ static void tick_unsent(struct sc_lane *lane, uint64_t now_ms, struct sc_slice w
     }
     lane->again_count = kept;
     /* The deadlines of a handle's jobs come in the order of the queue, near enough for a tick. */
-    while (lane->queue != NULL && now_ms >= lane->queue->deadline_ms) {
-        fail_first(lane, SC_UNAVAILABLE, why);
+    while (lane->intake.queue != NULL && now_ms >= lane->intake.queue->deadline_ms) {
+        fail_first(lane, why);
     }
 }
 
 void sc_lane_tick(struct sc_lane *lane, uint64_t now_ms, const char *why_down)
 {
-    take_newcomers(lane);
+    sc_intake_take(&lane->intake);
     tick_sent(lane, now_ms);
     char why[SC_WHY_SIZE];
     (void)sc_fail(why, SC_UNAVAILABLE, "not sent before the time-out: %s",
@@ -533,10 +520,8 @@ void sc_lane_tick(struct sc_lane *lane, uint64_t now_ms, const char *why_down)
 
 void sc_lane_abandon(struct sc_lane *lane, const char *why)
 {
-    assert(lane->sent == NULL);
     do {
-        take_newcomers(lane);
+        sc_intake_take(&lane->intake);
         tick_unsent(lane, UINT64_MAX, sc_slice_str(why));
-        atomic_store(&lane->idle, true);
-    } while (atomic_load(&lane->newcomers) != NULL);
+    } while (sc_intake_rest(&lane->intake, true));
 }

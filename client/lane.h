@@ -6,14 +6,14 @@
  *                                     to be sent again <-----+--reply--> each operation its own
  *
  * While a message is on its way what arrives waits, and goes out together when the reply is there:
- * messages grow with the load and nothing waits while the lane is idle. A handle has four lanes so
- * that what takes longer does not hold up the rest:
+ * messages grow with the load and nothing waits while the lane is idle. A connection has four lanes
+ * so that what takes longer does not hold up the rest:
  *
  *   READS    get, exists, meta and batches of them, called by threads that wait
  *   WRITES   everything else of one key and batches with it, called by threads that wait
  *   ORDERED  whatever is asynchronous; strictly one message after the other, which is what keeps
  *            operations in the order they were submitted in
- *   DIRECT   requests as bytes, each a message of its own, many at a time
+ *   CALLS    requests as bytes, each a message of its own, many at a time
  *
  * A message of READS or WRITES that is not answered for a while (a shard does not respond) no
  * longer holds up the lane: others are sent beside it, up to a limit.
@@ -27,10 +27,10 @@
 #ifndef SC_CLIENT_LANE_H
 #define SC_CLIENT_LANE_H
 
-#include "client/job.h"
+#include "client/intake.h"
 #include "common/sp.h"
 
-enum sc_lane_kind { SC_LANE_READS, SC_LANE_WRITES, SC_LANE_ORDERED, SC_LANE_DIRECT, SC_LANE_COUNT };
+enum sc_lane_kind { SC_LANE_READS, SC_LANE_WRITES, SC_LANE_ORDERED, SC_LANE_CALLS, SC_LANE_COUNT };
 
 /* One operation of a job: in a message, or to be sent again. */
 struct sc_item {
@@ -39,19 +39,24 @@ struct sc_item {
     bool alone; /* to be sent again in a message of its own */
 };
 
+/* The clock of a server that takes deadlines (x.by, common/msg.h), which are in its own time. */
+struct sc_lane_clock {
+    bool known;
+    uint64_t ahead_ms; /* of ours, or a little more; modulo 2^64 */
+};
+
+struct sc_lane_options {
+    size_t join_max; /* operations in a message */
+    size_t join_bytes; /* bytes in a message of more than one operation */
+    const struct sc_lane_clock *clock; /* kept; lock held */
+};
+
 struct sc_lane {
     enum sc_lane_kind kind; /* constant */
-    size_t join_max; /* constant: operations in a message */
-    size_t join_bytes; /* constant: bytes in a message of more than one operation */
-    void (*on_end)(struct sc_job *job); /* constant: a job has ended */
-
-    /* Any thread. */
-    _Atomic(struct sc_job *) newcomers; /* a stack */
-    atomic_bool idle; /* nothing will look at the newcomers unless the one who pushes does */
+    struct sc_lane_options options; /* constant */
+    struct sc_intake intake; /* what was not sent yet */
 
     /* Lock held. */
-    struct sc_job *queue;
-    struct sc_job *queue_tail;
     struct sc_item *again; /* to be sent again, before the queue */
     size_t again_count;
     size_t again_capacity;
@@ -61,8 +66,8 @@ struct sc_lane {
     size_t stalled; /* those of them that no longer hold up the lane */
 };
 
-void sc_lane_init(struct sc_lane *lane, enum sc_lane_kind kind, size_t join_max, size_t join_bytes,
-                  void (*on_end)(struct sc_job *job));
+void sc_lane_init(struct sc_lane *lane, enum sc_lane_kind kind,
+                  const struct sc_lane_options *options);
 void sc_lane_fini(struct sc_lane *lane);
 
 /* Hands a job over; any thread, without the lock. True when the caller must see to it that
@@ -72,6 +77,9 @@ bool sc_lane_push(struct sc_lane *lane, struct sc_job *job);
 /* Sends what can be sent now. `link` may be down. */
 void sc_lane_pump(struct sc_lane *lane, struct sc_sp_link *link);
 
+/* When a message was sent; `tag` is what it was sent with. */
+uint64_t sc_lane_sent_ms(const void *tag);
+
 /* The end of a message; `tag` is what it was sent with. False when the reply made no sense: the
  * operations have ended as SC_INTERNAL, and the connection should not be used any more. */
 bool sc_lane_reply(void *tag, enum sc_status status, struct sc_slice body);
@@ -80,7 +88,7 @@ bool sc_lane_reply(void *tag, enum sc_status status, struct sc_slice body);
  * sent, as SC_UNKNOWN what was. */
 void sc_lane_tick(struct sc_lane *lane, uint64_t now_ms, const char *why_down);
 
-/* Ends all that was not sent as SC_UNAVAILABLE. Nothing is on its way any more. */
+/* Ends all that was not sent as SC_UNAVAILABLE. */
 void sc_lane_abandon(struct sc_lane *lane, const char *why);
 
 #endif

@@ -75,6 +75,7 @@ struct shardcask_options {
     uint32_t timeout_ms; /* for one call; default 15,000 */
     uint32_t batch_max; /* operations joined into one message at most; default 1,024 */
     uint32_t message_max; /* bytes of a message; default 64 MiB, as the servers' */
+    bool direct; /* talk to the shards without the coordinator in between, where that is possible */
 };
 
 /* The version of the library, for example "0.1.0", and the words for a status. Static strings. */

@@ -224,6 +224,10 @@ void sc_msg_reply_moved(struct sc_buf *out, const char *why, uint64_t epoch, str
 void sc_msg_reply_page(struct sc_buf *out, enum sc_status status, struct sc_slice why,
                        struct sc_slice next);
 
+/* A cluster's id as the reply to map has it: a str of hexadecimal digits, two for each byte. */
+#define SC_MSG_CLUSTER_SIZE 32
+void sc_msg_put_cluster(struct sc_buf *out, const uint8_t id[SC_MSG_CLUSTER_SIZE / 2]);
+
 /* ---- Reading replies ---- */
 
 /* A reply taken apart as far as its status. */

@@ -207,3 +207,13 @@ void sc_msg_reply_page(struct sc_buf *out, enum sc_status status, struct sc_slic
         sc_mp_put_nil(out);
     }
 }
+
+void sc_msg_put_cluster(struct sc_buf *out, const uint8_t id[SC_MSG_CLUSTER_SIZE / 2])
+{
+    static const char digits[] = "0123456789abcdef";
+    char text[SC_MSG_CLUSTER_SIZE];
+    for (size_t i = 0; i < sizeof text; i++) {
+        text[i] = digits[i % 2 == 0 ? id[i / 2] >> 4 : id[i / 2] & 15];
+    }
+    sc_mp_put_str(out, sc_slice(text, sizeof text));
+}

@@ -70,7 +70,9 @@ static void reply_map(struct sc_coordinator *coordinator, const struct sc_sp_ori
     struct sc_buf *out = sc_sp_reply_begin(origin);
     sc_mp_put_array(out, 2);
     sc_mp_put_uint(out, SC_OK);
-    sc_mp_put_map(out, 4);
+    sc_mp_put_map(out, 5);
+    sc_mp_put_cstr(out, "cluster");
+    sc_msg_put_cluster(out, fleet->cluster.id);
     sc_mp_put_cstr(out, "epoch");
     sc_mp_put_uint(out, fleet->cluster.epoch);
     sc_mp_put_cstr(out, "slots");

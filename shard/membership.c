@@ -259,9 +259,15 @@ static void put_shards(const struct sc_membership *membership, struct sc_buf *re
 
 void sc_membership_map(const struct sc_membership *membership, struct sc_buf *reply)
 {
+    struct sc_bitcask_identity identity;
+    sc_bitcask_identity(membership->store, &identity);
     sc_mp_put_array(reply, 2);
     sc_mp_put_uint(reply, SC_OK);
-    sc_mp_put_map(reply, 4);
+    sc_mp_put_map(reply, 6);
+    sc_mp_put_cstr(reply, "cluster");
+    sc_msg_put_cluster(reply, identity.cluster);
+    sc_mp_put_cstr(reply, "shard");
+    sc_mp_put_uint(reply, identity.shard_id);
     sc_mp_put_cstr(reply, "epoch");
     sc_mp_put_uint(reply, membership->epoch);
     sc_mp_put_cstr(reply, "slots");
