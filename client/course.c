@@ -2,6 +2,7 @@
 
 #include "client/direct.h"
 #include "client/handle.h"
+#include "client/operation.h"
 #include "common/clock.h"
 
 #include <time.h>
@@ -64,6 +65,12 @@ bool sc_course_refused(const struct sc_job *job, int status)
         return job->unsent && status == SC_UNAVAILABLE;
     }
     return status == SC_MOVED || status == SC_UNAVAILABLE || status == SC_BUSY;
+}
+
+void sc_course_unreachable(struct shardcask_op *op)
+{
+    static const char why[] = "neither its shard nor the coordinator can be reached";
+    sc_operation_fail(op, SC_UNAVAILABLE, sc_slice_str(why));
 }
 
 void sc_course_give_up(struct shardcask_op *op)

@@ -38,6 +38,9 @@ struct sc_peer *sc_course_peer(const struct sc_course *course, struct sc_slice k
  * was certainly not applied and should be tried again. */
 bool sc_course_refused(const struct sc_job *job, int status);
 
+/* Ends an operation that sc_course_peer knows nobody for; it counts as refused. */
+void sc_course_unreachable(struct shardcask_op *op);
+
 /* What is left of an operation that was refused to the end: MOVED makes no sense to a caller. */
 void sc_course_give_up(struct shardcask_op *op);
 

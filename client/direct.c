@@ -8,6 +8,9 @@
 #define NOBODY UINT16_MAX
 #define ASK_TIMEOUT_MS 5000u
 
+/* How long shards are waited for when a handle is opened: there is the coordinator, after all. */
+#define SETTLE_MS 500u
+
 /* The coordinator is asked for its map this often at most. */
 #define ASK_PAUSE_MS 100u
 
@@ -124,8 +127,9 @@ static void coordinator_answered(struct sc_errand *errand, const struct sc_msg_r
 {
     struct sc_direct *direct = errand->arg;
     take_reply(direct, reply, 1);
-    direct->asked = true;
-    direct->ask_ms = sc_clock_mono_ms() + ASK_PAUSE_MS;
+    uint64_t now_ms = sc_clock_mono_ms();
+    direct->asked_ms = direct->asked_ms != 0 ? direct->asked_ms : now_ms;
+    direct->ask_ms = now_ms + ASK_PAUSE_MS;
     sc_handle_check_opening(direct->handle);
 }
 
@@ -166,7 +170,7 @@ void sc_direct_moved(struct sc_direct *direct, struct sc_peer *shard, uint64_t e
     }
 }
 
-bool sc_direct_settled(const struct sc_direct *direct)
+static bool all_tried(const struct sc_direct *direct)
 {
     uint32_t count = atomic_load(&direct->member_count);
     for (uint32_t i = 0; i < count; i++) {
@@ -174,7 +178,13 @@ bool sc_direct_settled(const struct sc_direct *direct)
             return false;
         }
     }
-    return direct->asked;
+    return true;
+}
+
+bool sc_direct_settled(const struct sc_direct *direct)
+{
+    return direct->asked_ms != 0 &&
+           (all_tried(direct) || sc_clock_mono_ms() - direct->asked_ms >= SETTLE_MS);
 }
 
 void sc_direct_tick(struct sc_direct *direct, uint64_t now_ms)

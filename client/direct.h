@@ -33,7 +33,7 @@ struct sc_direct {
     /* Lock held. */
     char cluster[SC_MSG_CLUSTER_SIZE + 1]; /* of the map */
     struct sc_errand ask; /* the coordinator for its map */
-    bool asked; /* it was, and has answered, or has not in time */
+    uint64_t asked_ms; /* when it has answered first, or has not in time; 0: neither yet */
     bool ask_again; /* something has happened since */
     uint64_t ask_ms; /* when to ask it again at the earliest */
     struct sc_errand ask_shard; /* a shard that knows of a newer epoch */
@@ -68,7 +68,8 @@ void sc_direct_lost(struct sc_direct *direct);
 /* A shard has refused a slot at this epoch. */
 void sc_direct_moved(struct sc_direct *direct, struct sc_peer *shard, uint64_t epoch);
 
-/* True when there is a map and every shard in it has been tried, or there will be no map. */
+/* True when there is a map and every shard in it has been tried for a while, or there will be no
+ * map. */
 bool sc_direct_settled(const struct sc_direct *direct);
 
 void sc_direct_tick(struct sc_direct *direct, uint64_t now_ms);

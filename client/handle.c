@@ -275,10 +275,9 @@ static void run_at(struct sc_peer *peer, struct shardcask_op *op, struct sc_job 
 /* One attempt; true when there should be another. */
 static bool attempt(const struct sc_course *course, struct shardcask_op *op)
 {
-    static const char nobody[] = "neither its shard nor the coordinator can be reached";
     struct sc_peer *peer = sc_course_peer(course, sc_slice(op->key, op->key_size));
     if (peer == NULL) {
-        sc_operation_fail(op, SC_UNAVAILABLE, sc_slice_str(nobody));
+        sc_course_unreachable(op);
         return true;
     }
     struct sc_job job = {.deadline_ms = course->deadline_ms};

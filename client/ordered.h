@@ -3,13 +3,13 @@
  * in the order they were submitted in, whatever happens to their shard.
  *
  *   submit --> intake --as many as fit into a message--> round --by key--> ORDERED lanes
- *                                                          ^                    |
- *                                                          +--- refused ones ---+
+ *                 \                                       ^                    |
+ *                  +--its slot is parked--> parked -------+<--refused ones-----+
  *
- * There is one round at a time: the next begins when every operation of the last has ended, those
- * that a shard refused after another attempt. All that goes to one shard in a round is one message,
- * so two operations on one key never overtake each other. Operations that end in a round are called
- * back at once.
+ * There is one round at a time: the next begins when every operation of the last has ended. All
+ * that goes to one server in a round is one message, so two operations on one key never overtake
+ * each other. What was refused is parked for a while and then sent again; operations on the same
+ * slots are parked behind it, the others go on.
  *
  * Guarded by the hub's lock, but sc_ordered_submit.
  */
@@ -20,17 +20,26 @@
 #include "client/intake.h"
 #include "client/redo.h"
 
+struct sc_ordered_list {
+    struct sc_job **jobs;
+    size_t count;
+    size_t capacity;
+};
+
 struct sc_ordered {
     struct shardcask *handle; /* constant */
     struct sc_intake intake;
-    struct sc_course course; /* of the round */
-    size_t under_way; /* operations of the attempt at hand that have not ended */
-    struct sc_redo redo;
-    struct sc_job **held; /* candidates for the next attempt, in order ... */
-    size_t held_count;
-    size_t held_capacity;
-    uint64_t resume_ms; /* ... which is made then; 0: there is an attempt, or none to be made */
     bool stirred; /* to be looked at before the lock is let go */
+
+    /* The round. */
+    size_t under_way; /* operations that have not ended */
+    struct sc_redo redo;
+    struct sc_ordered_list refused; /* candidates for being sent again, in order */
+
+    struct sc_ordered_list parked; /* in order */
+    uint8_t parked_slots[SC_SLOT_COUNT / 8]; /* their slots */
+    struct sc_course course; /* of those that are parked */
+    uint64_t resume_ms; /* when they are sent again */
 };
 
 void sc_ordered_init(struct sc_ordered *ordered, struct shardcask *handle);

@@ -135,10 +135,9 @@ static void send_parts(struct scatter *scatter)
 
 static bool is_refused(struct scatter *scatter, size_t i, struct shardcask_op *op)
 {
-    static const char nobody[] = "neither its shard nor the coordinator can be reached";
     const struct part *part = scatter->places[i];
     if (part == NULL) {
-        sc_operation_fail(op, SC_UNAVAILABLE, sc_slice_str(nobody));
+        sc_course_unreachable(op);
         return true;
     }
     return sc_course_refused(&part->job, op->status);

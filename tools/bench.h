@@ -15,6 +15,7 @@
 #ifndef SC_TOOLS_BENCH_H
 #define SC_TOOLS_BENCH_H
 
+#include "client/clustermap.h"
 #include "client/shardcask.h"
 #include "common/status.h"
 #include "tools/bench_latency.h"
@@ -42,7 +43,7 @@ enum sc_bench_workload {
 
 enum sc_bench_mode {
     SC_BENCH_CONNECTIONS, /* N connections, one message outstanding on each */
-    SC_BENCH_THREADS, /* N threads share one handle */
+    SC_BENCH_THREADS, /* N threads share one handle, or have one each */
     SC_BENCH_ASYNC, /* N operations outstanding on one handle */
 };
 
@@ -51,6 +52,8 @@ struct sc_bench_options {
     enum sc_bench_mode mode;
     uint64_t width; /* the N of the mode */
     uint64_t drivers; /* threads that drive the connections */
+    bool direct; /* to the shards, without the coordinator in between */
+    bool own_handles; /* each thread has one */
     uint64_t batch; /* operations in a message */
     uint64_t keys;
     uint64_t key_size;
@@ -78,6 +81,7 @@ struct sc_bench_tally {
 struct sc_bench_run {
     const struct sc_bench_options *options;
     enum sc_bench_workload workload;
+    const struct sc_clustermap *map; /* with connections to the shards; else NULL */
     struct sc_bench_tally *tallies; /* one for each worker */
     unsigned worker_count;
     atomic_bool measuring; /* what ends now counts */

@@ -94,12 +94,32 @@ static void set_op(struct sc_bench_load *load, size_t index, enum shardcask_op_k
     op->options.flags = kind == SHARDCASK_OP_PUT ? options->sync : 0;
 }
 
+void sc_bench_load_keep_to(struct sc_bench_load *load, const struct sc_clustermap *map,
+                           uint16_t shard)
+{
+    load->map = map;
+    load->shard = shard;
+}
+
+/* With few keys a shard may have none: then any will do, which it refuses. */
+#define SEARCH_MAX 100000
+
+static bool is_elsewhere(const struct sc_bench_load *load, size_t index)
+{
+    const struct shardcask_op *op = &load->ops[index];
+    return load->map != NULL &&
+           load->map->owner[sc_slot_of_key(sc_slice(op->key, op->key_size))] != load->shard;
+}
+
 void sc_bench_load_next(struct sc_bench_load *load)
 {
     load->count = (size_t)load->run->options->batch;
     for (size_t i = 0; i < load->count; i++) {
         enum shardcask_op_kind kind = choose_kind(load);
         set_op(load, i, kind, random_below(load, load->run->options->keys));
+        for (int tries = 0; is_elsewhere(load, i) && tries < SEARCH_MAX; tries++) {
+            set_op(load, i, kind, random_below(load, load->run->options->keys));
+        }
     }
 }
 

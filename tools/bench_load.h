@@ -10,6 +10,8 @@
 /* One for each message that can be outstanding. Readable: ops, count. */
 struct sc_bench_load {
     const struct sc_bench_run *run;
+    const struct sc_clustermap *map; /* not NULL: only keys of one shard ... */
+    uint16_t shard; /* ... which is this one in the map */
     uint64_t random;
     struct shardcask_op *ops; /* of the message: kind, key, value, options and delta */
     size_t count;
@@ -20,6 +22,10 @@ struct sc_bench_load {
 /* `seed` tells the loads of a run apart. */
 void sc_bench_load_init(struct sc_bench_load *load, const struct sc_bench_run *run, uint64_t seed);
 void sc_bench_load_fini(struct sc_bench_load *load);
+
+/* From now on chooses keys of this shard only. The map has a shard for every slot. */
+void sc_bench_load_keep_to(struct sc_bench_load *load, const struct sc_clustermap *map,
+                           uint16_t shard);
 
 /* Chooses the operations of the next message. */
 void sc_bench_load_next(struct sc_bench_load *load);

@@ -50,6 +50,8 @@ enum {
     FLAG_WARM_UP,
     FLAG_JSON,
     FLAG_DRIVERS,
+    FLAG_DIRECT,
+    FLAG_OWN_HANDLES,
 };
 
 static const struct argp_option option_list[] = {
@@ -59,7 +61,14 @@ static const struct argp_option option_list[] = {
      "N connections, one message outstanding on each (the default, with 50)", 1},
     {"drivers", FLAG_DRIVERS, "N", 0, "Threads that drive the connections (default 1)", 1},
     {"threads", 't', "N", 0, "N threads share one handle of the client library and wait", 1},
+    {"own-handles", FLAG_OWN_HANDLES, 0, 0, "With --threads: each thread has a handle of its own",
+     1},
     {"async", 'a', "N", 0, "N operations outstanding on one handle of the client library", 1},
+    {"direct", FLAG_DIRECT, 0, 0,
+     "Talk to the shards, not to the coordinator; each of the connections to one of them, about "
+     "its "
+     "own keys",
+     1},
     {0, 0, 0, 0, "What is asked:", 2},
     {"batch", FLAG_BATCH, "N", 0, "Operations in a message (default 1; mput and mget: 10)", 2},
     {"keys", FLAG_KEYS, "N", 0, "How many different keys (default 100,000), chosen at random", 2},
@@ -147,6 +156,9 @@ static void finish_flags(struct argp_state *state, struct flags *flags)
     if (o->mode == SC_BENCH_ASYNC && o->batch > 1) {
         argp_error(state, "--async joins operations by itself: --batch does not go with it");
     }
+    if (o->own_handles && o->mode != SC_BENCH_THREADS) {
+        argp_error(state, "--own-handles goes with --threads only");
+    }
     uint64_t most = 1; /* keys that can be told apart */
     for (uint64_t i = 1; i < o->key_size && most < o->keys; i++) {
         most *= 10;
@@ -189,6 +201,12 @@ static error_t parse_flag(int key, char *text, struct argp_state *state)
     case FLAG_JSON:
         o->json = true;
         break;
+    case FLAG_DIRECT:
+        o->direct = true;
+        break;
+    case FLAG_OWN_HANDLES:
+        o->own_handles = true;
+        break;
     case ARGP_KEY_ARG:
         if (!parse_workload(text, flags)) {
             argp_error(state, "'%s' is no workload, or there are too many", text);
@@ -198,7 +216,7 @@ static error_t parse_flag(int key, char *text, struct argp_state *state)
         finish_flags(state, flags);
         break;
     default:
-        if (key < FLAG_BATCH || key > FLAG_DRIVERS) {
+        if (key < FLAG_BATCH || key > FLAG_OWN_HANDLES) {
             return ARGP_ERR_UNKNOWN;
         }
         good = parse_number_flag(key, text, o);
@@ -217,6 +235,7 @@ struct worker {
     struct sc_bench_tally *tally;
     unsigned number;
     struct shardcask *db; /* of threads and async */
+    struct shardcask *own_db; /* the same, if it is the worker's own */
     struct sc_bench_wire *wire; /* of connections */
 };
 
@@ -252,7 +271,14 @@ static unsigned count_workers(const struct sc_bench_options *options)
     return 1;
 }
 
-/* Connects the workers of connections; the others have the handle. */
+static enum sc_status open_handle(const struct sc_bench_options *options, struct shardcask **db,
+                                  char *why)
+{
+    struct shardcask_options own = {.direct = options->direct};
+    return (enum sc_status)shardcask_open(options->url, &own, db, why);
+}
+
+/* Connects the workers of connections; the others have the handle, or get one. */
 static enum sc_status connect_workers(struct sc_bench_run *run, struct worker *workers,
                                       struct shardcask *db, char *why)
 {
@@ -266,6 +292,9 @@ static enum sc_status connect_workers(struct sc_bench_run *run, struct worker *w
             status = sc_bench_wire_open(run, workers[i].tally, first, next - first,
                                         &workers[i].wire, why);
             first = next;
+        } else if (options->own_handles) {
+            status = open_handle(options, &workers[i].own_db, why);
+            workers[i].db = workers[i].own_db;
         }
     }
     return status;
@@ -371,6 +400,7 @@ static int run_workload(struct sc_bench_run *run, struct shardcask *db)
     for (unsigned i = 0; i < run->worker_count; i++) {
         add_tally(&run->total, &run->tallies[i]);
         sc_bench_wire_close(workers[i].wire);
+        shardcask_close(workers[i].own_db);
     }
     free(workers);
     free(run->tallies);
@@ -421,7 +451,22 @@ static int report(const struct sc_bench_run *run)
     return DONE;
 }
 
-static int run_one(const struct flags *flags, enum sc_bench_workload workload, struct shardcask *db)
+/* Who owns which keys, for connections to the shards. */
+static enum sc_status read_map(struct shardcask *db, struct sc_clustermap *map, char *why)
+{
+    struct shardcask_value value = SHARDCASK_VALUE_INIT;
+    enum sc_status status = (enum sc_status)shardcask_map(db, &value);
+    if (status != SC_OK) {
+        status = sc_fail(why, status, "cannot get the map: %s", shardcask_error());
+    } else if (!sc_clustermap_read(sc_mp(sc_slice(value.data, value.size)), map)) {
+        status = sc_fail(why, SC_INTERNAL, "the map makes no sense");
+    }
+    shardcask_value_free(&value);
+    return status;
+}
+
+static int run_one(const struct flags *flags, enum sc_bench_workload workload,
+                   const struct sc_clustermap *map, struct shardcask *db)
 {
     struct sc_bench_options options = flags->options;
     bool many = workload == SC_BENCH_MPUT || workload == SC_BENCH_MGET;
@@ -429,6 +474,7 @@ static int run_one(const struct flags *flags, enum sc_bench_workload workload, s
     struct sc_bench_run *run = sc_calloc(1, sizeof *run);
     run->options = &options;
     run->workload = workload;
+    run->map = map;
     int result = run_workload(run, db);
     if (result == DONE) {
         result = report(run);
@@ -437,7 +483,7 @@ static int run_one(const struct flags *flags, enum sc_bench_workload workload, s
     return result;
 }
 
-static int run_all(const struct flags *flags, struct shardcask *db)
+static int run_all(const struct flags *flags, const struct sc_clustermap *map, struct shardcask *db)
 {
     bool load = false;
     for (size_t i = 0; i < flags->workload_count; i++) {
@@ -452,7 +498,7 @@ static int run_all(const struct flags *flags, struct shardcask *db)
     }
     for (size_t i = 0; i < flags->workload_count && (result == DONE || result == STORE_ERROR);
          i++) {
-        int one = run_one(flags, flags->workloads[i], db);
+        int one = run_one(flags, flags->workloads[i], map, db);
         result = one != DONE ? one : result;
     }
     return result;
@@ -492,12 +538,19 @@ int main(int argc, char **argv)
     }
     struct shardcask *db = NULL;
     char why[SHARDCASK_WHY_SIZE];
-    int status = shardcask_open(flags.options.url, NULL, &db, why);
-    if (status != SHARDCASK_OK) {
-        fprintf(stderr, "shardcask-bench: %s\n", why);
-        return status_to_exit((enum sc_status)status);
+    struct sc_clustermap map = {0};
+    bool by_map = flags.options.direct && flags.options.mode == SC_BENCH_CONNECTIONS;
+    enum sc_status status = open_handle(&flags.options, &db, why);
+    if (status == SC_OK && by_map) {
+        status = read_map(db, &map, why);
     }
-    int result = run_all(&flags, db);
+    if (status != SC_OK) {
+        fprintf(stderr, "shardcask-bench: %s\n", why);
+        shardcask_close(db);
+        return status_to_exit(status);
+    }
+    int result = run_all(&flags, by_map ? &map : NULL, db);
+    sc_clustermap_fini(&map);
     shardcask_close(db);
     return result;
 }

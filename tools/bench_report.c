@@ -43,9 +43,12 @@ void sc_bench_report_title(FILE *out, const struct sc_bench_options *options)
         (void)snprintf(batch, sizeof batch, ", %" PRIu64 " to a message", options->batch);
     }
     fprintf(out,
-            "%s: %" PRIu64 " %s; %s keys of %" PRIu64 " bytes, values of %" PRIu64 " bytes%s%s\n\n",
-            options->url, options->width, units[options->mode], grouped(options->keys, keys),
-            options->key_size, options->value_size, batch,
+            "%s: %" PRIu64 " %s; %s keys of %" PRIu64 " bytes, values of %" PRIu64
+            " bytes%s%s%s\n\n",
+            options->url, options->width,
+            options->own_handles ? "threads with a handle each" : units[options->mode],
+            grouped(options->keys, keys), options->key_size, options->value_size, batch,
+            options->direct ? ", directly to the shards" : "",
             options->sync == SHARDCASK_SYNC      ? ", each put waits for the disk"
             : options->sync == SHARDCASK_NO_SYNC ? ", no put waits for the disk"
                                                  : "");
@@ -79,6 +82,8 @@ void sc_bench_report_json(FILE *out, const struct sc_bench_run *run)
         latency->count > 0 ? (double)latency->total_ns / (double)latency->count / 1000 : 0;
     fprintf(out, "{\"workload\":\"%s\",\"mode\":\"%s\",\"width\":%" PRIu64 ",\"batch\":%" PRIu64,
             sc_bench_workload_name(run->workload), mode_names[o->mode], o->width, o->batch);
+    fprintf(out, ",\"direct\":%s,\"own_handles\":%s", o->direct ? "true" : "false",
+            o->own_handles ? "true" : "false");
     fprintf(out, ",\"keys\":%" PRIu64 ",\"key_size\":%" PRIu64 ",\"value_size\":%" PRIu64, o->keys,
             o->key_size, o->value_size);
     fprintf(out,

@@ -23,6 +23,7 @@
 
 struct connection {
     int fd; /* -1: broken */
+    bool ipc;
     struct sc_buf out; /* what is left to send */
     size_t sent;
     bool writing; /* waits until more can be sent */
@@ -34,7 +35,6 @@ struct connection {
 struct sc_bench_wire {
     struct sc_bench_run *run;
     struct sc_bench_tally *tally;
-    bool ipc;
     int epoll_fd;
     uint64_t count;
     uint64_t outstanding;
@@ -126,15 +126,47 @@ static enum sc_status shake_hands(int fd, char *why)
     return SC_OK;
 }
 
-static enum sc_status connect_one(struct sc_bench_wire *wire, struct connection *connection,
-                                  char *why)
+static bool owns_some(const struct sc_clustermap *map, size_t shard)
 {
-    const char *url = wire->run->options->url;
+    for (size_t slot = 0; slot < SC_SLOT_COUNT; slot++) {
+        if (map->owner[slot] == shard) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Connections are dealt out in turn to the shards that own something. */
+static uint16_t choose_shard(const struct sc_clustermap *map, uint64_t number)
+{
+    size_t shard = 0;
+    for (uint64_t left = 1 + number; left > 0; shard++) {
+        left -= owns_some(map, shard % map->shard_count);
+    }
+    return (uint16_t)((shard - 1) % map->shard_count);
+}
+
+/* Where the connection with this number goes. */
+static const char *choose_server(const struct sc_bench_run *run, struct connection *connection,
+                                 uint64_t number)
+{
+    const struct sc_clustermap *map = run->map;
+    if (map == NULL) {
+        return run->options->url;
+    }
+    uint16_t shard = choose_shard(map, number);
+    sc_bench_load_keep_to(&connection->load, map, shard);
+    return map->shards[shard].url;
+}
+
+static enum sc_status connect_one(struct sc_bench_wire *wire, struct connection *connection,
+                                  const char *url, char *why)
+{
     enum sc_status status = SC_OK;
+    connection->ipc = strncmp(url, "ipc://", 6) == 0;
     if (strncmp(url, "tcp://", 6) == 0) {
         status = dial_tcp(url + 6, &connection->fd, why);
     } else if (strncmp(url, "ipc://", 6) == 0) {
-        wire->ipc = true;
         status = dial_ipc(url + 6, &connection->fd, why);
     } else {
         return sc_fail(why, SC_BADREQUEST,
@@ -170,7 +202,8 @@ enum sc_status sc_bench_wire_open(struct sc_bench_run *run, struct sc_bench_tall
         sc_bench_load_init(&new->connections[i].load, run, first + i);
     }
     for (uint64_t i = 0; i < count && status == SC_OK; i++) {
-        status = connect_one(new, &new->connections[i], why);
+        struct connection *connection = &new->connections[i];
+        status = connect_one(new, connection, choose_server(run, connection, first + i), why);
     }
     if (status != SC_OK) {
         sc_bench_wire_close(new);
@@ -254,7 +287,7 @@ static void begin_message(struct sc_bench_wire *wire, struct connection *connect
     static const uint8_t one = 1;
     uint8_t head[12] = {0};
     sc_bench_load_next(&connection->load);
-    sc_buf_append(out, &one, wire->ipc);
+    sc_buf_append(out, &one, connection->ipc);
     size_t at = out->size;
     sc_buf_append(out, head, sizeof head);
     sc_bench_load_encode(&connection->load, out);
@@ -287,7 +320,7 @@ static void end_message(struct sc_bench_wire *wire, struct connection *connectio
 static bool take_reply(struct sc_bench_wire *wire, struct connection *connection)
 {
     struct sc_buf *in = &connection->in;
-    size_t prefix = wire->ipc ? 9 : 8;
+    size_t prefix = connection->ipc ? 9 : 8;
     if (in->size < prefix) {
         return true;
     }

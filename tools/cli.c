@@ -45,6 +45,7 @@ int sc_cli_connect(struct sc_cli *cli)
     struct shardcask_options options = {
         .connect_timeout_ms = cli->timeout_ms > 0 ? (uint32_t)cli->timeout_ms : CONNECT_MS,
         .timeout_ms = (uint32_t)cli->timeout_ms,
+        .direct = cli->direct,
     };
     char why[SHARDCASK_WHY_SIZE] = "";
     int status = shardcask_open(sc_cli_url(cli), &options, &cli->db, why);

@@ -39,6 +39,7 @@ struct sc_cli {
     /* What the options of the command say. Borrowed strings. */
     const char *url; /* NULL: SHARDCASK_URL, or the default */
     uint64_t timeout_ms; /* 0: the library's defaults */
+    bool direct; /* to the shards, without the coordinator in between */
     bool raw;
     bool json; /* JSON on a terminal too */
 

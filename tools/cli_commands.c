@@ -53,6 +53,7 @@ static const struct sc_cli_option import_options[] = {
     {"report", "FILE", "where to list what was left out (default: NAME.import-report.jsonl here)"},
     {"db", "N", "of a Redis file: the database whose keys to take"},
     {"salvage", NULL, "of a Redis file: take what can be read although it is damaged"},
+    {"direct", NULL, "send to the shards themselves, not through the coordinator"},
     {NULL, NULL, NULL},
 };
 
@@ -255,6 +256,7 @@ static bool apply_common(struct sc_cli *cli, const struct sc_cli_args *args, cha
                 timeout);
         return false;
     }
+    cli->direct |= sc_cli_args_flag(args, "direct");
     cli->raw |= sc_cli_args_flag(args, "raw");
     cli->json |= sc_cli_args_flag(args, "json");
     return true;
@@ -277,7 +279,8 @@ static int run_command(struct sc_cli *cli, const struct sc_cli_command *command,
     if (!apply_common(&own, args, why)) {
         return sc_cli_complain(cli, SC_CLI_USAGE, "%s: %s", command->name, why);
     }
-    bool elsewhere = own.url != cli->url || own.timeout_ms != cli->timeout_ms;
+    bool elsewhere =
+        own.url != cli->url || own.timeout_ms != cli->timeout_ms || own.direct != cli->direct;
     if (elsewhere) {
         own.db = NULL;
     }

@@ -6,119 +6,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "common/slot.h"
-
 static const struct sc_msg_limits limits = {SC_VALUE_MAX_DEFAULT};
 
-/* ---- The store ---- */
-
-static struct fake_entry *find(struct fake_server *fake, struct sc_slice key)
+static bool answers_itself(struct fake_server *fake, const struct sc_msg_request *request,
+                           struct sc_buf *out)
 {
-    for (size_t i = 0; i < fake->entry_count; i++) {
-        if (sc_slice_equal(sc_buf_slice(&fake->entries[i].key), key)) {
-            return &fake->entries[i];
-        }
-    }
-    return NULL;
-}
-
-static struct fake_entry *find_or_add(struct fake_server *fake, struct sc_slice key)
-{
-    struct fake_entry *entry = find(fake, key);
-    if (entry == NULL) {
-        fake->entries = sc_realloc(fake->entries, (fake->entry_count + 1) * sizeof *fake->entries);
-        entry = &fake->entries[fake->entry_count++];
-        *entry = (struct fake_entry){0};
-        sc_buf_append_slice(&entry->key, key);
-    }
-    entry->version = ++fake->version;
-    return entry;
-}
-
-static void remove_entry(struct fake_server *fake, struct fake_entry *entry)
-{
-    sc_buf_fini(&entry->key);
-    sc_buf_fini(&entry->value);
-    *entry = fake->entries[--fake->entry_count];
-}
-
-static void do_put(struct fake_server *fake, const struct sc_msg_request *request,
-                   struct sc_buf *out)
-{
-    struct fake_entry *entry = find(fake, request->key);
-    if (request->options.has_if_version &&
-        request->options.if_version != (entry != NULL ? entry->version : 0)) {
-        sc_msg_reply_status(out, SC_MISMATCH, "the version is another");
-        return;
-    }
-    entry = find_or_add(fake, request->key);
-    entry->value.size = 0;
-    sc_buf_append_slice(&entry->value, request->value);
-    entry->ttl_ms = request->options.has_ttl ? request->options.ttl_ms : 0;
-    sc_msg_reply_uint(out, entry->version);
-}
-
-static void do_incr(struct fake_server *fake, const struct sc_msg_request *request,
-                    struct sc_buf *out)
-{
-    struct fake_entry *entry = find(fake, request->key);
-    int64_t number = 0;
-    if (entry != NULL) {
-        struct sc_mp mp = sc_mp(sc_buf_slice(&entry->value));
-        if (!sc_mp_int(&mp, &number)) {
-            sc_msg_reply_status(out, SC_WRONGTYPE, "the value is no integer");
-            return;
-        }
-    }
-    entry = find_or_add(fake, request->key);
-    entry->value.size = 0;
-    sc_mp_put_int(&entry->value, number + request->delta);
-    sc_msg_reply_int(out, number + request->delta);
-}
-
-static void do_meta(const struct fake_entry *entry, struct sc_buf *out)
-{
-    sc_mp_put_array(out, 2);
-    sc_mp_put_uint(out, SC_OK);
-    sc_mp_put_map(out, 6);
-    sc_mp_put_cstr(out, "version");
-    sc_mp_put_uint(out, entry->version);
-    sc_mp_put_cstr(out, "size");
-    sc_mp_put_uint(out, entry->value.size);
-    sc_mp_put_cstr(out, "ttl_ms");
-    if (entry->ttl_ms != 0) {
-        sc_mp_put_uint(out, entry->ttl_ms);
-    } else {
-        sc_mp_put_nil(out);
-    }
-    sc_mp_put_cstr(out, "slot");
-    sc_mp_put_uint(out, sc_slot_of_key(sc_buf_slice(&entry->key)));
-    sc_mp_put_cstr(out, "shard");
-    sc_mp_put_uint(out, 7);
-    sc_mp_put_cstr(out, "of a later protocol");
-    sc_mp_put_array(out, 0);
-}
-
-static void do_present(struct fake_server *fake, const struct sc_msg_request *request,
-                       struct fake_entry *entry, struct sc_buf *out)
-{
-    switch (request->op) {
-    case SC_OP_GET:
-        sc_msg_reply_raw(out, sc_buf_slice(&entry->value));
-        break;
-    case SC_OP_META:
-        do_meta(entry, out);
-        break;
-    case SC_OP_TOUCH:
-        entry->ttl_ms = request->ttl_nil ? 0 : request->options.ttl_ms;
-        entry->version = ++fake->version;
-        sc_msg_reply_uint(out, entry->version);
-        break;
-    default:
-        remove_entry(fake, entry);
-        sc_msg_reply_bool(out, true);
-        break;
-    }
+    return fake->answers != NULL && fake->answers(fake, request, out);
 }
 
 static void do_single(struct fake_server *fake, const struct sc_msg_request *request,
@@ -126,22 +19,8 @@ static void do_single(struct fake_server *fake, const struct sc_msg_request *req
 {
     fake->operations++;
     fake->writes += (sc_op_kind(request->op) & SC_OP_WRITE) != 0;
-    char line[64];
-    int size = snprintf(line, sizeof line, "%s %.*s\n", sc_op_name(request->op),
-                        (int)(request->key.size < 32 ? request->key.size : 32),
-                        (const char *)request->key.data);
-    sc_buf_append(&fake->log, line, (size_t)size);
-    struct fake_entry *entry = find(fake, request->key);
-    if (request->op == SC_OP_PUT) {
-        do_put(fake, request, out);
-    } else if (request->op == SC_OP_INCR) {
-        do_incr(fake, request, out);
-    } else if (request->op == SC_OP_EXISTS || (request->op == SC_OP_DEL && entry == NULL)) {
-        sc_msg_reply_bool(out, entry != NULL);
-    } else if (entry == NULL) {
-        sc_msg_reply_status(out, SC_NOTFOUND, "not found");
-    } else {
-        do_present(fake, request, entry, out);
+    if (!answers_itself(fake, request, out)) {
+        fake_store_single(fake->store, request, out);
     }
 }
 
@@ -170,47 +49,9 @@ static void do_batch(struct fake_server *fake, struct sc_msg_request *request, s
     }
 }
 
-/* Pages of `limit` keys in the order of arrival; every other page is empty. The cursor is a number
- * in text: twice the index of the next key, odd for an empty page. */
-static void do_scan(struct fake_server *fake, const struct sc_msg_scan *scan, struct sc_buf *out)
-{
-    char cursor[24] = "";
-    memcpy(cursor, scan->cursor.data != NULL ? scan->cursor.data : "", scan->cursor.size);
-    size_t position = (size_t)atol(cursor);
-    size_t first = position / 2;
-    size_t last = position % 2 == 1 ? first : first + scan->limit;
-    last = last < fake->entry_count ? last : fake->entry_count;
-    sc_mp_put_array(out, 3);
-    sc_mp_put_uint(out, SC_OK);
-    if (last < fake->entry_count) {
-        int size = snprintf(cursor, sizeof cursor, "%zu", 2 * last + (position % 2 == 0));
-        sc_mp_put_bin(out, sc_slice(cursor, (size_t)size));
-    } else {
-        sc_mp_put_nil(out);
-    }
-    size_t array = sc_mp_open_array(out);
-    uint32_t count = 0;
-    for (size_t i = first; i < last; i++) {
-        const struct fake_entry *entry = &fake->entries[i];
-        if (entry->key.size < scan->prefix.size ||
-            memcmp(entry->key.data, scan->prefix.data, scan->prefix.size) != 0) {
-            continue;
-        }
-        count++;
-        if (scan->values) {
-            sc_mp_put_array(out, 2);
-        }
-        sc_mp_put_bin(out, sc_buf_slice(&entry->key));
-        if (scan->values) {
-            sc_buf_append_slice(out, sc_buf_slice(&entry->value));
-        }
-    }
-    sc_mp_close_array(out, array, count);
-}
-
 static void do_store(struct fake_server *fake, enum sc_op op, struct sc_buf *out)
 {
-    size_t count = fake->entry_count;
+    size_t count = fake_store_count(fake->store);
     switch (op) {
     case SC_OP_PING:
         sc_mp_put_array(out, 3);
@@ -219,10 +60,7 @@ static void do_store(struct fake_server *fake, enum sc_op op, struct sc_buf *out
         sc_mp_put_map(out, 0);
         break;
     case SC_OP_CLEAR:
-        while (fake->entry_count > 0) {
-            remove_entry(fake, &fake->entries[0]);
-        }
-        sc_msg_reply_uint(out, count);
+        sc_msg_reply_uint(out, fake_store_clear(fake->store));
         break;
     case SC_OP_COUNT:
         sc_msg_reply_uint(out, count);
@@ -249,16 +87,17 @@ static void answer(struct fake_server *fake, struct sc_slice body, struct sc_buf
 {
     struct sc_msg_request request;
     char why[SC_WHY_SIZE];
+    (void)sc_msg_take_by(&body, &fake->deadline_ms);
     enum sc_status status = sc_msg_parse_request(body, &limits, &request, why);
     if (status != SC_OK) {
         sc_msg_reply_status(out, (int)status, why);
     } else if (request.op == SC_OP_BATCH) {
         do_batch(fake, &request, out);
     } else if (request.op == SC_OP_SCAN) {
-        do_scan(fake, &request.scan, out);
+        fake_store_scan(fake->store, &request.scan, out);
     } else if ((sc_op_kind(request.op) & SC_OP_SINGLE) != 0) {
         do_single(fake, &request, out);
-    } else {
+    } else if (!answers_itself(fake, &request, out)) {
         do_store(fake, request.op, out);
     }
 }
@@ -320,7 +159,8 @@ void fake_restart(struct fake_server *fake)
 
 void fake_start(struct fake_server *fake)
 {
-    *fake = (struct fake_server){.directory = "/tmp/sc-client-XXXXXX"};
+    *fake = (struct fake_server){.directory = "/tmp/sc-client-XXXXXX", .store = &fake->own_store};
+    fake_store_init(&fake->own_store);
     ck_assert_ptr_nonnull(mkdtemp(fake->directory));
     (void)snprintf(fake->url, sizeof fake->url, "ipc://%s/s", fake->directory);
     fake_restart(fake);
@@ -344,12 +184,8 @@ void fake_end(struct fake_server *fake)
     if (fake->hub != NULL) {
         fake_stop(fake);
     }
-    while (fake->entry_count > 0) {
-        remove_entry(fake, &fake->entries[0]);
-    }
-    free(fake->entries);
+    fake_store_fini(&fake->own_store);
     free(fake->held);
-    sc_buf_fini(&fake->log);
     char socket_path[96];
     (void)snprintf(socket_path, sizeof socket_path, "%s/s", fake->directory);
     (void)unlink(socket_path);

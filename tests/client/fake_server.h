@@ -6,16 +6,8 @@
 #ifndef SC_TESTS_FAKE_SERVER_H
 #define SC_TESTS_FAKE_SERVER_H
 
-#include "common/buf.h"
-#include "common/msg.h"
 #include "common/sp.h"
-
-struct fake_entry {
-    struct sc_buf key;
-    struct sc_buf value;
-    uint64_t version;
-    uint64_t ttl_ms; /* 0: none */
-};
+#include "tests/client/fake_store.h"
 
 struct fake_held {
     struct sc_sp_origin origin;
@@ -34,6 +26,11 @@ struct fake_server {
     size_t reply_room; /* bytes of a batch's replies; 0: no limit */
     int status; /* not 0: every message is answered with it */
     struct sc_slice canned; /* not empty: every message is answered with these bytes */
+    /* Not NULL: answers a request itself and returns true, or leaves it to the store. */
+    bool (*answers)(struct fake_server *fake, const struct sc_msg_request *request,
+                    struct sc_buf *out);
+    void *arg; /* for it */
+    struct fake_store *store; /* its own, or one that others share */
     /* What the test reads: */
     size_t messages;
     size_t batches;
@@ -41,13 +38,11 @@ struct fake_server {
     size_t writes; /* those of them that write */
     size_t items_max; /* operations in the largest batch */
     size_t body_max; /* bytes of the largest message */
-    struct sc_buf log; /* the operations as they took effect: "put k\n" */
+    uint64_t deadline_ms; /* of the last message that had one */
 
     struct fake_held *held;
     size_t held_count;
-    struct fake_entry *entries;
-    size_t entry_count;
-    uint64_t version;
+    struct fake_store own_store;
 };
 
 /* Starts a server with an empty store on an ipc address of its own. */

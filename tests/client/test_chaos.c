@@ -1,127 +1,15 @@
 /*
- * Threads, batches and asynchronous operations at once, against a server that holds its answers,
- * gives none, and goes away, at random. Every key belongs to one worker, which knows how often it
- * was counted up for certain and how often perhaps.
+ * Chaos (chaos.h) against a server that holds its answers, gives none, and goes away, at random.
  */
-#include "client/shardcask.h"
-
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
 
 #include "tests/check_main.h"
+#include "tests/client/chaos.h"
 #include "tests/client/fake_server.h"
 #include "tests/random.h"
 
-enum { CALLERS = 6, BATCHERS = 3, CHAINS = 8, WORKERS = CALLERS + BATCHERS + CHAINS, BATCH = 40 };
-
-struct worker {
-    pthread_t thread;
-    char key[16];
-    struct shardcask_op op; /* of a chain */
-    int64_t applied;
-    int64_t unknown;
-    int64_t wrong; /* statuses that nothing here explains */
-    bool ended; /* of a chain */
-};
-
 static struct fake_server fake;
-static struct shardcask *db;
-static struct worker workers[WORKERS];
-static atomic_bool stop;
-
-static void count(struct worker *worker, int status)
-{
-    worker->applied += status == SHARDCASK_OK;
-    worker->unknown += status == SHARDCASK_UNKNOWN;
-    worker->wrong +=
-        status != SHARDCASK_OK && status != SHARDCASK_UNKNOWN && status != SHARDCASK_UNAVAILABLE;
-}
-
-static void *call(void *arg)
-{
-    struct worker *worker = arg;
-    struct shardcask_value value = SHARDCASK_VALUE_INIT;
-    while (!atomic_load(&stop)) {
-        count(worker, shardcask_incr(db, worker->key, strlen(worker->key), 1, NULL));
-        int status = shardcask_get(db, worker->key, strlen(worker->key), &value);
-        int64_t number = 0;
-        if (status == SHARDCASK_OK) {
-            (void)shardcask_value_get_int(&value, &number);
-            worker->wrong += number < worker->applied;
-            worker->wrong += number > worker->applied + worker->unknown;
-        }
-    }
-    shardcask_value_free(&value);
-    return NULL;
-}
-
-static void *batch(void *arg)
-{
-    struct worker *worker = arg;
-    struct shardcask_op ops[BATCH];
-    while (!atomic_load(&stop)) {
-        for (size_t i = 0; i < BATCH; i++) {
-            ops[i] =
-                (struct shardcask_op){.kind = i % 4 == 0 ? SHARDCASK_OP_GET : SHARDCASK_OP_INCR,
-                                      .key = worker->key,
-                                      .key_size = strlen(worker->key),
-                                      .delta = 1};
-        }
-        (void)shardcask_batch(db, ops, BATCH);
-        for (size_t i = 0; i < BATCH; i++) {
-            if (ops[i].kind == SHARDCASK_OP_INCR) {
-                count(worker, ops[i].status);
-            }
-            shardcask_op_clear(&ops[i]);
-        }
-    }
-    return NULL;
-}
-
-static void go_on(struct shardcask_op *op)
-{
-    struct worker *worker = op->arg;
-    count(worker, op->status);
-    if (atomic_load(&stop) || shardcask_submit(db, op, go_on) != SHARDCASK_OK) {
-        worker->ended = true;
-    }
-}
-
-static void start_chain(struct worker *worker)
-{
-    worker->op = (struct shardcask_op){.kind = SHARDCASK_OP_INCR,
-                                       .key = worker->key,
-                                       .key_size = strlen(worker->key),
-                                       .delta = 1,
-                                       .arg = worker};
-    ck_assert_int_eq(shardcask_submit(db, &worker->op, go_on), SHARDCASK_OK);
-}
-
-static void start_workers(void)
-{
-    for (size_t i = 0; i < WORKERS; i++) {
-        struct worker *worker = &workers[i];
-        (void)snprintf(worker->key, sizeof worker->key, "w%02zu", i);
-        if (i < CALLERS + BATCHERS) {
-            ck_assert_int_eq(
-                pthread_create(&worker->thread, NULL, i < CALLERS ? call : batch, worker), 0);
-        } else {
-            start_chain(worker);
-        }
-    }
-}
-
-static void end_workers(void)
-{
-    atomic_store(&stop, true);
-    for (size_t i = 0; i < CALLERS + BATCHERS; i++) {
-        ck_assert_int_eq(pthread_join(workers[i].thread, NULL), 0);
-    }
-    shardcask_drain(db);
-    shardcask_drain(db);
-}
 
 static void disturb(struct test_random *random)
 {
@@ -151,10 +39,11 @@ static void disturb(struct test_random *random)
 START_TEST(nothing_is_lost_doubled_or_left_waiting)
 {
     struct test_random random = test_random_start("chaos");
+    struct shardcask *db;
     fake_start(&fake);
     struct shardcask_options options = {.timeout_ms = 120, .batch_max = 16};
     ck_assert_int_eq(shardcask_open(fake.url, &options, &db, NULL), SHARDCASK_OK);
-    start_workers();
+    chaos_start(db);
     for (int i = 0; i < 60; i++) {
         disturb(&random);
         /* Lets something happen in this state; how much does not matter. */
@@ -165,20 +54,7 @@ START_TEST(nothing_is_lost_doubled_or_left_waiting)
     fake.hold = false;
     fake.deaf = false;
     fake_restart(&fake);
-    end_workers();
-    for (size_t i = 0; i < WORKERS; i++) {
-        const struct worker *worker = &workers[i];
-        int64_t total = 0;
-        int status;
-        do {
-            status = shardcask_incr(db, worker->key, 3, 0, &total);
-        } while (status == SHARDCASK_UNKNOWN || status == SHARDCASK_UNAVAILABLE);
-        ck_assert_int_eq(status, SHARDCASK_OK);
-        ck_assert_int_eq(worker->wrong, 0);
-        ck_assert_int_ge(total, worker->applied);
-        ck_assert_int_le(total, worker->applied + worker->unknown);
-        ck_assert(i < CALLERS + BATCHERS || worker->ended);
-    }
+    chaos_end();
     shardcask_close(db);
     fake_end(&fake);
 }

@@ -20,7 +20,10 @@ static struct shardcask *db;
 static void setup(void)
 {
     char why[SHARDCASK_WHY_SIZE] = "";
-    struct shardcask_options options = {.timeout_ms = 120000}; /* sanitizers take their time */
+    struct shardcask_options options = {
+        .timeout_ms = 120000, /* sanitizers take their time */
+        .direct = getenv("SHARDCASK_TEST_DIRECT") != NULL,
+    };
     int status = shardcask_open(getenv("SHARDCASK_TEST_URL"), &options, &db, why);
     ck_assert_msg(status == SHARDCASK_OK, "%s", why);
     ck_assert_int_eq(shardcask_clear(db, NULL), SHARDCASK_OK);
@@ -340,7 +343,8 @@ static int storm(void)
     static struct counter counters[16];
     enum { COUNT = sizeof counters / sizeof *counters };
     char why[SHARDCASK_WHY_SIZE];
-    struct shardcask_options options = {.timeout_ms = 3000};
+    struct shardcask_options options = {.timeout_ms = 3000,
+                                        .direct = getenv("SHARDCASK_TEST_DIRECT") != NULL};
     if (shardcask_open(getenv("SHARDCASK_TEST_URL"), &options, &db, why) != SHARDCASK_OK) {
         fprintf(stderr, "%s\n", why);
         return EXIT_FAILURE;

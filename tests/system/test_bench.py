@@ -48,6 +48,16 @@ class Bench(SharedFleetTest):
                 self.check(line, 300)
         self.assertEqual(sum(value for _, value in self.db.scan(prefix=b"n", values=True)), 600)
 
+    def test_every_workload_directly_to_the_shards(self):
+        names = ["put", "get", "mixed", "mput", "mget", "incr"]
+        for mode in (["-c", "7"], ["-t", "3"], ["-t", "3", "--own-handles"], ["-a", "20"]):
+            mine = [name for name in names if mode[0] == "-c" or not name.startswith("m")]
+            for line in self.lines("--direct", *mode, *mine):
+                self.assertTrue(line["direct"])
+                self.check(line, 3000 if line["workload"] in ("mput", "mget") else 300)
+        self.assertEqual(sum(v for _, v in self.db.scan(prefix=b"n", values=True)), 1200)
+        self.assertEqual(len(self.db.scan(prefix=b"k")), 200)
+
     def test_batches_and_sizes(self):
         for mode in ("-c", "-t"):
             for line in self.lines(mode, "3", "--batch", "16", "--value-size", "3000", "--key-size",

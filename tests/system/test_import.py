@@ -63,6 +63,9 @@ class Samples(ImportTest):
                 _, figures = self.check("pybitcask-" + name)
                 self.assertNotIn("report", figures)
 
+    def test_directly_to_the_shards(self):
+        self.check("proto/plain", options=["--direct"])
+
     def test_pybitcask_with_what_cannot_be_held(self):
         for name in ("proto", "json"):
             with self.subTest(name):
