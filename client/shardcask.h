@@ -14,9 +14,10 @@
  *     shardcask_close(db);
  *
  * A handle is one connection (or, for a direct client, one to each shard), shared by any number of
- * threads: calls that wait at the same time for the same server travel together as one message. Every function is thread-safe unless it says otherwise. Keys are
- * bytes, 1 to 65,535 of them. Values are msgpack, taken and returned as encoded bytes, with helpers
- * for strings, integers and JSON text.
+ * threads: calls that wait at the same time for the same server travel together as one message.
+ * Every function is thread-safe unless it says otherwise. Keys are bytes, 1 to 65,535 of them.
+ * Values are msgpack, taken and returned as encoded bytes, with helpers for strings, integers and
+ * JSON text.
  *
  * Functions return SHARDCASK_OK (0) or another of enum shardcask_status; shardcask_error() gives
  * the sentence that explains the last error of the calling thread. 1 to 7, 9 and 12 mean certainly
@@ -80,11 +81,12 @@ struct shardcask_options {
 
 /* Direct clients. By default everything goes through the coordinator, over one connection. With
  * `direct` the library gets the cluster map from it and sends operations on keys to the shards
- * themselves, over a connection to each: half the way, and no coordinator that all have to share. What
- * concerns the whole store (scan, count, clear, stats ...) still goes through the coordinator, as does
- * what a shard cannot be asked from here: its address leads nowhere, or it refuses. Slots that move are
- * followed. While the coordinator is down, operations on keys go on; what a shard refuses meanwhile,
- * because a slot is being handed over for one, is tried again until the time-out.
+ * themselves, over a connection to each: half the way, and no coordinator that all have to share.
+ * What concerns the whole store (scan, count, clear, stats ...) still goes through the coordinator,
+ * as does what a shard cannot be asked from here: its address leads nowhere, or it refuses. Slots
+ * that move are followed. While the coordinator is down, operations on keys go on; what a shard
+ * refuses meanwhile, because a slot is being handed over for one, is tried again until the
+ * time-out.
  *
  * The same is promised as without it, but for this: operations on different keys that one thread
  * submits have no order between them. */
@@ -227,10 +229,9 @@ struct shardcask_op {
 SHARDCASK_API void shardcask_op_clear(struct shardcask_op *op);
 
 /* Carries out `count` operations; two on one key take effect in their order. They go out in as few
- * messages as the limits allow, one after the other; those of a direct client to all shards at once.
- * Every operation gets a status in any case. OK:
- * each of its own; otherwise a message as a whole failed, and the operations in it have that
- * status, which is returned. */
+ * messages as the limits allow, one after the other; those of a direct client to all shards at
+ * once. Every operation gets a status in any case. OK: each of its own; otherwise a message as a
+ * whole failed, and the operations in it have that status, which is returned. */
 SHARDCASK_API int shardcask_batch(struct shardcask *handle, struct shardcask_op *ops, size_t count);
 
 /* The same with the kind of each operation set here. */
