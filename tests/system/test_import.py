@@ -64,7 +64,7 @@ class Samples(ImportTest):
                 self.assertNotIn("report", figures)
 
     def test_directly_to_the_shards(self):
-        self.check("proto/plain", options=["--direct"])
+        self.check("pybitcask-proto/plain", options=["--direct"])
 
     def test_pybitcask_with_what_cannot_be_held(self):
         for name in ("proto", "json"):
