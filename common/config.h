@@ -22,7 +22,9 @@
     X(snapshot_memory, 0, INT64_MAX, 256 << 20,                               \
       "bytes that a snapshot may take for what changes; 0: no limit")         \
     X(snapshot_idle_ms, 1000, 86400000, 60000,                                \
-      "a snapshot from which nobody reads for so long is closed")
+      "a snapshot from which nobody reads for so long is closed")             \
+    X(scrub_bytes_per_second, 0, INT64_MAX, 8 << 20,                          \
+      "the scrub in the background reads no more than this; 0: there is none")
 
 enum sc_config_name {
 #define SC_CONFIG_ENUM(name, least, most, preset, meaning) SC_CONFIG_##name,

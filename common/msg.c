@@ -63,7 +63,7 @@ static enum sc_op guess_of_four(char second)
 static enum sc_op guess_of_six(const char *name)
 {
     if (name[0] != 'x') {
-        return name[0] == 'e' ? SC_OP_EXISTS : SC_OP_CONFIG;
+        return name[0] == 'e' ? SC_OP_EXISTS : name[0] == 'd' ? SC_OP_DAMAGE : SC_OP_CONFIG;
     }
     switch (name[2]) {
     case 'j':
@@ -127,7 +127,8 @@ static enum sc_op guess_op(const char *name, size_t size)
     case 5:
         return name[0] == 'b'   ? SC_OP_BATCH
                : name[0] == 't' ? SC_OP_TOUCH
-               : name[0] == 's' ? SC_OP_STATS
+               : name[1] == 't' ? SC_OP_STATS
+               : name[0] == 's' ? SC_OP_SCRUB
                : name[1] == 'o' ? SC_OP_COUNT
                                 : SC_OP_CLEAR;
     case 6:

@@ -71,6 +71,8 @@ enum {
     X(MAP, "map", 0, 0, 0)                                                \
     X(SYNC, "sync", 0, 0, 0)                                              \
     X(COMPACT, "compact", 0, 0, 0)                                        \
+    X(SCRUB, "scrub", 0, 0, 0)                                            \
+    X(DAMAGE, "damage", 0, 0, 0)                                          \
     X(SHARD_ADD, "shard.add", 1, 2, 0)                                    \
     X(SHARD_REMOVE, "shard.remove", 1, 1, 0)                              \
     X(CONFIG, "config", 0, 1, 0)                                          \

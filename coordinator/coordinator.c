@@ -195,6 +195,8 @@ static void dispatch_other(struct sc_coordinator *coordinator, const struct sc_m
     case SC_OP_CLEAR:
     case SC_OP_SYNC:
     case SC_OP_COMPACT:
+    case SC_OP_SCRUB:
+    case SC_OP_DAMAGE:
         sc_fanout_start(&coordinator->fleet, request->op, origin);
         break;
     case SC_OP_CONFIG:

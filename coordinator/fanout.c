@@ -31,7 +31,7 @@ struct fanout {
 
 static bool gives_figures(enum sc_op op)
 {
-    return op == SC_OP_STATS || op == SC_OP_CONFIG;
+    return op == SC_OP_STATS || op == SC_OP_CONFIG || op == SC_OP_DAMAGE;
 }
 
 static bool gives_number(enum sc_op op)
@@ -156,7 +156,7 @@ static const char *const total_names[] = {
     "live_bytes", "dead_bytes",   "tombstones",    "puts",
     "gets",       "dels",         "hits",          "misses",
     "commits",    "syncs",        "bytes_written", "damaged_records",
-    "expired"};
+    "expired",    "damage"};
 #define TOTALS (sizeof total_names / sizeof *total_names)
 
 static void add_totals(struct sc_slice figures, uint64_t totals[TOTALS])

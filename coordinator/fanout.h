@@ -1,10 +1,10 @@
 /*
- * Fanout: operations that concern every shard: count, clear, sync and stats. Each asks all shards
- * at once and answers the client when the last has replied.
+ * Fanout: operations that concern every shard: count, clear, sync, stats and the like. Each asks
+ * all shards at once and answers the client when the last has replied.
  *
  * count and clear are refused as unavailable when any shard is down, clear before it removes
- * anything. sync is carried out where it can be and then says which shard is down. stats answers
- * for the others.
+ * anything. sync, compact and scrub are carried out where they can be and then say which shard is
+ * down. stats, config and damage answer for the others.
  *
  * Guarded by the hub's lock.
  */
@@ -14,7 +14,7 @@
 #include "common/msg.h"
 #include "coordinator/fleet.h"
 
-/* op: count, clear, sync or compact. Answers `origin`, now or later. */
+/* op: count, clear, sync, compact, scrub or damage. Answers `origin`, now or later. */
 void sc_fanout_start(struct sc_fleet *fleet, enum sc_op op, const struct sc_sp_origin *origin);
 
 /* stats. `own` holds the coordinator's own figures: `own_pairs` encoded pairs of a msgpack map, to

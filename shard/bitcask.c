@@ -34,6 +34,45 @@ void sc_bitcask_tell(struct sc_bitcask *store, enum sc_bitcask_event_kind kind, 
     }
 }
 
+/* ---- Damage ---- */
+
+/* Whether a file is part of the store. */
+static bool is_listed(const struct sc_bitcask *store, uint64_t number)
+{
+    for (size_t i = 0; i < store->segment_count; i++) {
+        const struct sc_segment *segment = store->segments[i];
+        if (segment != NULL && segment->number == number && !segment->retired) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool sc_bitcask_note_damage(struct sc_bitcask *store, const struct sc_damage *damage)
+{
+    return !sc_damage_is_note(damage) && (damage->file == 0 || is_listed(store, damage->file)) &&
+           sc_damages_note(&store->damages, damage, sc_clock_wall_us() / 1000);
+}
+
+const struct sc_files *sc_bitcask_files(const struct sc_bitcask *store)
+{
+    return &store->files;
+}
+
+const struct sc_damages *sc_bitcask_damages(const struct sc_bitcask *store)
+{
+    return &store->damages;
+}
+
+bool sc_bitcask_is_live(const struct sc_bitcask *store, const struct sc_damage *damage)
+{
+    struct sc_keydir_entry entry;
+    return damage->key.data != NULL &&
+           sc_keydir_find(store->keydir, damage->key, sc_slot_hash(damage->key), &entry) &&
+           sc_bitcask_segment(store, entry.location)->number == damage->file &&
+           entry.location.offset == damage->offset;
+}
+
 /* ---- Hints ---- */
 
 /* The hint of a file with less than this in it would save nothing. */
@@ -83,6 +122,7 @@ void sc_bitcask_hint_built(struct sc_bitcask *store, uint64_t file_number, enum 
         segment->hint_hopeless = status != SC_OK;
         if (status == SC_OK) {
             segment->hinted = segment->size;
+            sc_damages_forget_kind(&store->damages, file_number, SC_DAMAGE_HINT);
         }
         if (status == SC_OK && !segment->settled) {
             /* Building has synced it. */
@@ -138,6 +178,7 @@ static void store_free(struct sc_bitcask *store)
     sc_keydir_free(store->keydir);
     sc_buf_fini(&store->scratch);
     sc_horizon_close(&store->horizon);
+    sc_damages_fini(&store->damages);
     sc_manifest_free(store->manifest);
     sc_files_close(&store->files);
     free(store);
@@ -312,11 +353,6 @@ bool sc_bitcask_merges_held(const struct sc_bitcask *store)
 
 /* ---- Figures ---- */
 
-void sc_bitcask_count_damage(struct sc_bitcask *store, uint64_t records)
-{
-    store->damaged_records += records;
-}
-
 void sc_bitcask_stats(const struct sc_bitcask *store, struct sc_bitcask_stats *stats)
 {
     *stats = (struct sc_bitcask_stats){
@@ -330,7 +366,8 @@ void sc_bitcask_stats(const struct sc_bitcask *store, struct sc_bitcask_stats *s
         .commits = store->writer.commits,
         .syncs = store->writer.syncs,
         .bytes_written = store->writer.bytes_written,
-        .damaged_records = store->damaged_records,
+        .damaged_records = store->damages.found,
+        .damage = store->damages.count + store->damages.overflow,
         .expired = store->expired,
         .open_us = store->open_us,
     };

@@ -284,9 +284,6 @@ void sc_bitcask_hint_built(struct sc_bitcask *store, uint64_t file_number, enum 
 
 /* ---- Figures ---- */
 
-/* So many damaged records were met by somebody who reads files on his own. */
-void sc_bitcask_count_damage(struct sc_bitcask *store, uint64_t records);
-
 struct sc_bitcask_stats {
     uint64_t keys; /* in the keydir, expired but unswept ones included */
     uint64_t keydir_bytes; /* memory of the keydir */
@@ -299,11 +296,27 @@ struct sc_bitcask_stats {
     uint64_t puts, gets, dels, hits, misses;
     uint64_t commits, syncs;
     uint64_t bytes_written;
-    uint64_t damaged_records; /* found since open, while opening included */
+    uint64_t damaged_records; /* damage found since open, while opening included */
+    uint64_t damage; /* of that, what is still there as far as is known */
     uint64_t expired; /* swept since open */
     uint64_t open_us; /* how long opening took */
 };
 void sc_bitcask_stats(const struct sc_bitcask *store, struct sc_bitcask_stats *stats);
+
+/* ---- Damage ---- */
+
+struct sc_damage;
+struct sc_damages;
+struct sc_files;
+
+/* What is known to be damaged (shard/damages.h). Valid until the next call. */
+const struct sc_damages *sc_bitcask_damages(const struct sc_bitcask *store);
+
+/* The directory. */
+const struct sc_files *sc_bitcask_files(const struct sc_bitcask *store);
+
+/* Whether a damaged record is still the newest of its key. */
+bool sc_bitcask_is_live(const struct sc_bitcask *store, const struct sc_damage *damage);
 
 /* What a slot holds: keys, expired but unswept ones included, and the bytes of their records. */
 struct sc_bitcask_slot {

@@ -18,6 +18,7 @@
 
 #include "common/clock.h"
 #include "shard/bitcask.h"
+#include "shard/damages.h"
 #include "shard/fetch.h"
 #include "shard/files.h"
 #include "shard/horizon.h"
@@ -57,7 +58,7 @@ struct sc_bitcask {
     size_t doomed; /* segments */
 
     uint64_t puts, gets, dels, hits, misses;
-    uint64_t damaged_records;
+    struct sc_damages damages;
     uint64_t expired;
     uint64_t open_us;
 };
@@ -66,6 +67,9 @@ struct sc_bitcask {
 void sc_bitcask_tell(struct sc_bitcask *store, enum sc_bitcask_event_kind kind, const char *file,
                      uint64_t offset, uint64_t size, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
+
+/* Notes damage; true: it was not known. Notes are not taken. */
+bool sc_bitcask_note_damage(struct sc_bitcask *store, const struct sc_damage *damage);
 
 /* Enters a segment into the table; false when it is full. NULL only asks whether it is. */
 bool sc_bitcask_enlist(struct sc_bitcask *store, struct sc_segment *segment);

@@ -12,7 +12,6 @@
 #define READ_WHOLE_MAX ((size_t)32 << 10) /* larger records are read without moving the value */
 #define SWEEP_KEYS_MAX 4096u /* at a time; a slot that was begun is finished */
 #define LOOKS_SAVED_MAX 20u
-#define DAMAGE_LOGGED_MAX 100 /* so that a client which asks again and again fills no disk */
 
 uint64_t sc_bitcask_now_ms(struct sc_bitcask *store, uint32_t slot)
 {
@@ -39,14 +38,23 @@ void sc_bitcask_find(struct sc_bitcask *store, struct sc_slice key, uint64_t has
 /* ---- What goes wrong ---- */
 
 static enum sc_status corrupt(struct sc_bitcask *store, const struct sc_segment *segment,
-                              struct sc_location at, char *why)
+                              const struct sc_keydir_entry *entry, char *why)
 {
     char name[SC_FILES_NAME_SIZE];
     char text[SC_WHY_SIZE];
+    const struct sc_location at = entry->location;
+    const struct sc_damage damage = {
+        .kind = SC_DAMAGE_VALUE,
+        .file = segment->number,
+        .offset = at.offset,
+        .size = at.size,
+        .key = entry->key,
+        .live = true,
+    };
     sc_files_data_name(name, segment->number);
     sc_fail(text, SC_CORRUPT, "the record at offset %" PRIu64 " of %s in %s is damaged", at.offset,
             name, store->files.path);
-    if (++store->damaged_records <= DAMAGE_LOGGED_MAX) {
+    if (sc_bitcask_note_damage(store, &damage)) {
         sc_log_error("%s", text);
     }
     return sc_fail(why, SC_CORRUPT, "%s", text);
@@ -106,19 +114,20 @@ static bool read_now(struct sc_bitcask *store, struct sc_segment *segment, uint6
 
 /* Reads the beginning of a record into two places, one after the other. */
 static enum sc_status read_bytes(struct sc_bitcask *store, struct sc_segment *segment,
-                                 struct sc_location at, uint8_t *first, size_t first_size,
-                                 uint8_t *second, size_t second_size, char *why)
+                                 const struct sc_keydir_entry *entry, uint8_t *first,
+                                 size_t first_size, uint8_t *second, size_t second_size, char *why)
 {
+    const uint64_t offset = entry->location.offset;
     ssize_t got;
     if (store->fetch == NULL || store->cannot_tell) {
-        got = sc_io_read2(segment->fd, first, first_size, second, second_size, at.offset);
-    } else if (!read_now(store, segment, at.offset, first, first_size, second, second_size, &got)) {
+        got = sc_io_read2(segment->fd, first, first_size, second, second_size, offset);
+    } else if (!read_now(store, segment, offset, first, first_size, second, second_size, &got)) {
         return sc_fail(why, SC_BUSY, "the record has to be read from the disk first");
     }
     if (got < 0) {
         return unreadable(store, segment, why);
     }
-    return (size_t)got == first_size + second_size ? SC_OK : corrupt(store, segment, at, why);
+    return (size_t)got == first_size + second_size ? SC_OK : corrupt(store, segment, entry, why);
 }
 
 /* ---- Records ---- */
@@ -184,7 +193,7 @@ enum sc_status sc_bitcask_read_meta(struct sc_bitcask *store, const struct sc_ke
             *value_size = record.value.size;
             return SC_OK;
         }
-        status = read_bytes(store, segment, at, to, size, NULL, 0, why);
+        status = read_bytes(store, segment, entry, to, size, NULL, 0, why);
         if (status != SC_OK) {
             return status;
         }
@@ -192,7 +201,7 @@ enum sc_status sc_bitcask_read_meta(struct sc_bitcask *store, const struct sc_ke
         bytes = to;
     }
     if (!is_record(bytes, segment, entry, &record)) {
-        return corrupt(store, segment, at, why);
+        return corrupt(store, segment, entry, why);
     }
     *version = record.version;
     *value_size = record.value.size;
@@ -221,12 +230,12 @@ static enum sc_status read_small(struct sc_bitcask *store, struct sc_segment *se
     struct sc_record record;
     if (!sc_warmth_read(&store->warmth, segment, at.offset, to, at.size) ||
         !is_whole(to, inside, segment, entry, &record)) {
-        enum sc_status status = read_bytes(store, segment, at, to, at.size, NULL, 0, why);
+        enum sc_status status = read_bytes(store, segment, entry, to, at.size, NULL, 0, why);
         if (status != SC_OK) {
             return status;
         }
         if (!is_whole(to, inside, segment, entry, &record)) {
-            return corrupt(store, segment, at, why);
+            return corrupt(store, segment, entry, why);
         }
         note_read(store, segment, at.offset, at.size);
     }
@@ -246,12 +255,12 @@ static enum sc_status read_large(struct sc_bitcask *store, struct sc_segment *se
     uint8_t *to = sc_buf_reserve(value, at.size);
     struct sc_record record;
     enum sc_status status =
-        read_bytes(store, segment, at, head, head_size, to, at.size - head_size, why);
+        read_bytes(store, segment, entry, head, head_size, to, at.size - head_size, why);
     if (status != SC_OK) {
         return status;
     }
     if (!is_whole(head, to, segment, entry, &record)) {
-        return corrupt(store, segment, at, why);
+        return corrupt(store, segment, entry, why);
     }
     value->size += record.value.size;
     return SC_OK;
@@ -275,7 +284,7 @@ enum sc_status sc_bitcask_read_value(struct sc_bitcask *store, const struct sc_k
         return SC_OK;
     }
     if (at.size < SC_RECORD_HEADER_SIZE + entry->key.size) {
-        return corrupt(store, segment, at, why);
+        return corrupt(store, segment, entry, why);
     }
     return at.size <= READ_WHOLE_MAX ? read_small(store, segment, entry, value, why)
                                      : read_large(store, segment, entry, value, why);

@@ -55,6 +55,7 @@ struct sc_damage {
     uint64_t offset; /* in it, of a hint in that ... */
     uint64_t size;
     struct sc_slice key; /* value, record; data is NULL: not known */
+    uint64_t version; /* of that record; 0: not known */
     bool live; /* value, record: nothing newer is there: the key answers SC_CORRUPT */
     bool known; /* stretch, end, file: the hint tells of every record that was there */
     bool unreadable; /* the disk gave an error */

@@ -5,6 +5,8 @@
  *   MANIFEST         identity, slots and the list of live data files (shard/manifest.h)
  *   DURABLE          how far the newest data file is known to be synced (shard/durable.h)
  *   HORIZON          the latest time at which a key was swept (shard/horizon.h)
+ *   SCRUB            when the store was scrubbed (shard/passes.h)
+ *   quarantine/      copies of what is damaged (shard/quarantine.h)
  *   NNNNNNNNNN.data  records (shard/segment.h, shard/record.h); ten digits, at least
  *   NNNNNNNNNN.hint  index of one data file (shard/hint.h)
  *   *.tmp            a file being written that gets its name by rename; a leftover is removed
@@ -24,6 +26,7 @@
 #define SC_FILES_MANIFEST "MANIFEST"
 #define SC_FILES_DURABLE "DURABLE"
 #define SC_FILES_HORIZON "HORIZON"
+#define SC_FILES_SCRUB "SCRUB"
 #define SC_FILES_NAME_SIZE 40 /* room for any name of ours, with an ending */
 
 /* Readable: all. */

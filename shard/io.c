@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -230,6 +231,11 @@ int sc_io_truncate(int fd, uint64_t size)
         status = ftruncate(fd, (off_t)size);
     } while (status != 0 && errno == EINTR);
     return status;
+}
+
+int sc_io_mkdir(int dir_fd, const char *name)
+{
+    return fails(SC_IO_OPEN) ? -1 : mkdirat(dir_fd, name, 0700);
 }
 
 int sc_io_rename(int dir_fd, const char *from, const char *to)

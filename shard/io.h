@@ -61,6 +61,8 @@ int sc_io_allocate(int fd, uint64_t offset, uint64_t size);
 /* Cuts the file at `size` and gives back space allocated behind it. */
 int sc_io_truncate(int fd, uint64_t size);
 
+/* Makes a directory, mode 0700. Counts as SC_IO_OPEN. */
+int sc_io_mkdir(int dir_fd, const char *name);
 int sc_io_rename(int dir_fd, const char *from, const char *to);
 int sc_io_unlink(int dir_fd, const char *name);
 

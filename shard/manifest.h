@@ -257,6 +257,9 @@ enum sc_status sc_manifest_check(const struct sc_manifest *manifest, unsigned *d
 /* Notes that a file is sealed and synced at this size; written with the next change or flush. */
 void sc_manifest_settle(struct sc_manifest *manifest, uint64_t number, uint64_t size);
 
+/* Writes it as it is in memory, whatever is in the file. SC_IO. */
+enum sc_status sc_manifest_rewrite(struct sc_manifest *manifest, char *why);
+
 /* Writes what was only noted, if there is anything. */
 enum sc_status sc_manifest_flush(struct sc_manifest *manifest, char *why);
 

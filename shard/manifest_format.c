@@ -157,6 +157,14 @@ enum sc_status sc_manifest_flush(struct sc_manifest *manifest, char *why)
     return status == SC_OK ? SC_OK : SC_IO;
 }
 
+enum sc_status sc_manifest_rewrite(struct sc_manifest *manifest, char *why)
+{
+    sc_manifest_lock(manifest);
+    enum sc_status status = sc_manifest_save_locked(manifest, why);
+    sc_manifest_unlock(manifest);
+    return status == SC_OK ? SC_OK : SC_IO;
+}
+
 /* ---- Decoding ---- */
 
 enum copy { COPY_OK, COPY_DAMAGED, COPY_NEWER };

@@ -481,24 +481,33 @@ static enum sc_status take_record(struct sc_merge *merge, size_t input,
 
 /* ---- Reading ---- */
 
-/* The file stays, for good. `lost`: nobody can tell what was in the damaged part. */
-static enum sc_status leave_out(struct sc_merge *merge, struct sc_segment *segment, bool lost,
-                                uint64_t offset, uint64_t size, char *why)
+/* The file stays. */
+static enum sc_status leave_out(struct sc_merge *merge, struct sc_segment *segment,
+                                const struct sc_walk_item *item, char *why)
 {
     char name[SC_FILES_NAME_SIZE];
+    bool lost = item->kind == SC_WALK_DAMAGE; /* nobody can tell what was there */
+    const struct sc_damage damage = {
+        .kind = lost ? SC_DAMAGE_STRETCH : SC_DAMAGE_VALUE,
+        .file = segment->number,
+        .offset = item->offset,
+        .size = item->size,
+        .key = lost ? sc_slice(NULL, 0) : item->record.key,
+        .version = lost ? 0 : item->record.version,
+    };
     sc_files_data_name(name, segment->number);
     sc_fail(why, SC_CORRUPT,
             "%s in %s: %" PRIu64 " bytes at offset %" PRIu64
             " are damaged: the file stays and is not merged",
-            name, merge->store->files.path, size, offset);
+            name, merge->store->files.path, item->size, item->offset);
     lock(merge);
     segment->damaged = true;
     if (lost) {
         segment->version_min = 0;
         segment->clean = 0;
     }
-    merge->store->damaged_records++;
-    sc_bitcask_tell(merge->store, SC_EVENT_DAMAGE, name, offset, size, "%s", why);
+    (void)sc_bitcask_note_damage(merge->store, &damage);
+    sc_bitcask_tell(merge->store, SC_EVENT_DAMAGE, name, item->offset, item->size, "%s", why);
     unlock(merge);
     return SC_CORRUPT;
 }
@@ -527,10 +536,8 @@ static enum sc_status copy_input(struct sc_merge *merge, size_t input, char *why
     sc_walk_init(&walk, segment->fd, segment->salt, SC_SEGMENT_HEADER_SIZE, segment->size, voids,
                  void_count);
     while (status == SC_OK && sc_walk_next(&walk, &item)) {
-        status = item.kind == SC_WALK_RECORD
-                     ? take_record(merge, input, &item, why)
-                     : leave_out(merge, segment, item.kind == SC_WALK_DAMAGE, item.offset,
-                                 item.size, why);
+        status = item.kind == SC_WALK_RECORD ? take_record(merge, input, &item, why)
+                                             : leave_out(merge, segment, &item, why);
     }
     if (status == SC_OK && walk.status != SC_OK) {
         status = unreadable(merge, segment, walk.error, why);
@@ -627,6 +634,7 @@ static enum sc_status commit(struct sc_merge *merge, char *why)
     }
     for (size_t i = 0; i < merge->choice.count; i++) {
         merge->choice.inputs[i]->retired = true;
+        sc_damages_forget_file(&merge->store->damages, merge->choice.inputs[i]->number);
     }
     unlock(merge);
     return SC_OK;

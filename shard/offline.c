@@ -160,10 +160,17 @@ static bool on_proceed(void *arg, uint64_t bytes)
     return true;
 }
 
-static void on_passed(void *arg, uint64_t file)
+static void no_begin(void *arg, uint64_t file)
 {
     (void)arg;
     (void)file;
+}
+
+static void no_end(void *arg, uint64_t file, bool whole)
+{
+    (void)arg;
+    (void)file;
+    (void)whole;
 }
 
 /* The scrub finds everything that opening tells of. */
@@ -209,10 +216,10 @@ enum sc_offline_exit sc_offline_check(const char *dir, const struct sc_offline_o
         print(&report, &damage, why);
     }
     if (status == SC_OK) {
-        const struct sc_scrub_host host = {no_lock,  no_lock,   on_proceed,
-                                           on_found, on_passed, &report};
+        const struct sc_scrub_host host = {no_lock,  no_lock, on_proceed, no_begin,
+                                           on_found, no_end,  &report};
         report.scrub = sc_scrub_alloc(report.store);
-        status = sc_scrub_run(report.scrub, &host, 0, true, why);
+        status = sc_scrub_run(report.scrub, &host, true, true, why);
         erase(&report);
         print_summary(&report, dir);
         sc_scrub_free(report.scrub);

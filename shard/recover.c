@@ -62,9 +62,23 @@ static void take_record(struct loading *loading, const struct sc_record *record,
 
 /* ---- Damage ---- */
 
+/* `record`: NULL if it is not known. */
+static void note_damage(const struct loading *loading, enum sc_damage_kind kind, uint64_t offset,
+                        uint64_t size, const struct sc_record *record)
+{
+    const struct sc_damage damage = {
+        .kind = kind,
+        .file = loading->segment->number,
+        .offset = offset,
+        .size = size,
+        .key = record != NULL ? record->key : sc_slice(NULL, 0),
+        .version = record != NULL ? record->version : 0,
+    };
+    (void)sc_bitcask_note_damage(loading->store, &damage);
+}
+
 static void tell_damage(struct loading *loading, uint64_t offset, uint64_t size, const char *what)
 {
-    loading->store->damaged_records++;
     sc_bitcask_tell(loading->store, SC_EVENT_DAMAGE, loading->name, offset, size,
                     "%s in %s: %" PRIu64 " bytes at offset %" PRIu64 " %s", loading->name,
                     loading->store->files.path, size, offset, what);
@@ -92,11 +106,13 @@ static void take_damage(struct loading *loading, const struct sc_walk_item *item
     if (item->kind == SC_WALK_BAD_VALUE || item->kind == SC_WALK_CUT) {
         tell_damage(loading, item->offset, end - item->offset,
                     "are a damaged value: its key answers so");
+        note_damage(loading, SC_DAMAGE_VALUE, item->offset, item->size, &item->record);
         take_record(loading, &item->record, item->offset, item->size);
     } else {
         uint64_t lost_end = end < loading->mark ? end : loading->mark;
         tell_damage(loading, item->offset, lost_end - item->offset,
                     "are damaged and were skipped: what stood there is lost");
+        note_damage(loading, SC_DAMAGE_STRETCH, item->offset, lost_end - item->offset, NULL);
         loading->lossy = true;
         if (end > loading->mark) {
             loading->torn = loading->mark;
@@ -123,6 +139,7 @@ static enum sc_status finish_end(struct loading *loading, uint64_t expected, cha
     if (segment->size < expected) {
         tell_damage(loading, segment->size, expected - segment->size,
                     "are missing at the end of the file");
+        note_damage(loading, SC_DAMAGE_END, segment->size, expected - segment->size, NULL);
         loading->whole = false;
         loading->cut = true;
         loading->lossy = loading->lossy || loading->hinted < expected;
@@ -222,7 +239,7 @@ static enum sc_status check_header(struct loading *loading, char *why)
     bool too_new;
     enum sc_status status = sc_segment_check(loading->segment, &too_new, what);
     if (status == SC_CORRUPT && !too_new) {
-        loading->store->damaged_records++;
+        note_damage(loading, SC_DAMAGE_HEAD, 0, SC_SEGMENT_HEADER_SIZE, NULL);
         sc_bitcask_tell(loading->store, SC_EVENT_DAMAGE, loading->name, 0, SC_SEGMENT_HEADER_SIZE,
                         "%s in %s: %s; its records are read all the same", loading->name,
                         loading->store->files.path, what);

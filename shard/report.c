@@ -1,6 +1,8 @@
 #include "shard/report.h"
 
 #include "common/version.h"
+#include "shard/damages.h"
+#include "shard/quarantine.h"
 
 /* Writes the members of a map whose size is counted on the way. */
 struct writer {
@@ -71,6 +73,7 @@ static void put_store(struct writer *writer, const struct sc_bitcask_stats *stat
     number(writer, "syncs", stats->syncs);
     number(writer, "bytes_written", stats->bytes_written);
     number(writer, "damaged_records", stats->damaged_records);
+    number(writer, "damage", stats->damage);
     number(writer, "expired", stats->expired);
     number(writer, "open_us", stats->open_us);
 }
@@ -107,10 +110,29 @@ static void put_snapshots(struct writer *writer, const struct sc_snapshots *snap
     number(writer, "snapshot_bytes", figures.memory);
 }
 
+static void put_scrub(struct writer *writer, const struct sc_scrubber *scrubber)
+{
+    static const char *const states[] = {
+        [SC_SCRUBBER_OFF] = "off",
+        [SC_SCRUBBER_IDLE] = "idle",
+        [SC_SCRUBBER_READING] = "reading",
+    };
+    struct sc_scrubber_figures figures;
+    sc_scrubber_figures(scrubber, &figures);
+    text(writer, "scrub_state", states[figures.state]);
+    text(writer, "scrub_error", figures.error);
+    number(writer, "scrub_asked", figures.asked ? 1 : 0);
+    number(writer, "scrub_bytes", figures.pass.bytes);
+    number(writer, "scrub_bytes_done", figures.pass.bytes_done);
+    number(writer, "scrubs", figures.passes);
+    number(writer, "scrub_began_ms", figures.pass.began_ms);
+    number(writer, "scrub_ended_ms", figures.pass.ended_ms);
+}
+
 void sc_report_stats(struct sc_bitcask *store, const struct sc_membership *membership,
                      const struct sc_sp_listener_counts *connections,
                      const struct sc_upkeep *upkeep, const struct sc_snapshots *snapshots,
-                     struct sc_buf *reply)
+                     const struct sc_scrubber *scrubber, struct sc_buf *reply)
 {
     struct sc_bitcask_stats stats;
     struct writer writer = {0};
@@ -121,6 +143,7 @@ void sc_report_stats(struct sc_bitcask *store, const struct sc_membership *membe
     put_store(&writer, &stats);
     put_merge(&writer, upkeep);
     put_snapshots(&writer, snapshots);
+    put_scrub(&writer, scrubber);
     number(&writer, "connections", connections->connections);
     number(&writer, "connections_accepted", connections->accepted);
     number(&writer, "connections_refused", connections->refused);
@@ -130,6 +153,63 @@ void sc_report_stats(struct sc_bitcask *store, const struct sc_membership *membe
     sc_mp_put_array(reply, 2);
     sc_mp_put_uint(reply, SC_OK);
     finish(&writer, reply);
+}
+
+/* ---- Damage ---- */
+
+static void put_damage(const struct sc_bitcask *store, const struct sc_damages_entry *entry,
+                       struct sc_buf *reply)
+{
+    struct writer writer = {0};
+    struct sc_damage damage = entry->damage;
+    char file[SC_FILES_NAME_SIZE];
+    char copy[SC_QUARANTINE_NAME_SIZE];
+    damage.live = sc_bitcask_is_live(store, &damage);
+    sc_damage_file(&damage, file);
+    text(&writer, "file", file);
+    number(&writer, "offset", damage.offset);
+    number(&writer, "size", damage.size);
+    text(&writer, "kind", sc_damage_name(damage.kind));
+    if (damage.key.data != NULL) {
+        sc_mp_put_cstr(&writer.members, "key");
+        sc_mp_put_bin(&writer.members, damage.key);
+        sc_mp_put_cstr(&writer.members, "live");
+        sc_mp_put_bool(&writer.members, damage.live);
+        writer.pairs += 2;
+    }
+    if (damage.unreadable) {
+        sc_mp_put_cstr(&writer.members, "unreadable");
+        sc_mp_put_bool(&writer.members, true);
+        writer.pairs++;
+    }
+    text(&writer, "meaning", sc_damage_meaning(&damage));
+    number(&writer, "found_ms", entry->found_ms);
+    if (entry->kept) {
+        sc_quarantine_name(&damage, copy);
+        text(&writer, "copy", copy);
+    }
+    finish(&writer, reply);
+}
+
+void sc_report_damage(const struct sc_bitcask *store, struct sc_buf *reply)
+{
+    const struct sc_damages *damages = sc_bitcask_damages(store);
+    size_t first =
+        damages->count > SC_REPORT_DAMAGE_MAX ? damages->count - SC_REPORT_DAMAGE_MAX : 0;
+    sc_mp_put_array(reply, 2);
+    sc_mp_put_uint(reply, SC_OK);
+    sc_mp_put_map(reply, 3);
+    struct sc_bitcask_identity identity;
+    sc_bitcask_identity(store, &identity);
+    sc_mp_put_cstr(reply, "id");
+    sc_mp_put_uint(reply, identity.shard_id);
+    sc_mp_put_cstr(reply, "known");
+    sc_mp_put_uint(reply, damages->count + damages->overflow);
+    sc_mp_put_cstr(reply, "damage");
+    sc_mp_put_array(reply, (uint32_t)(damages->count - first));
+    for (size_t i = first; i < damages->count; i++) {
+        put_damage(store, &damages->entries[i], reply);
+    }
 }
 
 void sc_report_ping(const struct sc_membership *membership, struct sc_buf *reply)

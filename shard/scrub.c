@@ -5,6 +5,7 @@
 #include "shard/diskfile.h"
 #include "shard/durable.h"
 #include "shard/hint.h"
+#include "shard/passes.h"
 #include "shard/walk.h"
 
 #include <errno.h>
@@ -19,7 +20,9 @@
 struct sc_scrub {
     struct sc_bitcask *store; /* kept */
 
-    struct sc_scrub_figures figures; /* guarded by the lock of the store */
+    /* guarded by the lock of the store */
+    struct sc_scrub_figures figures;
+    struct sc_passes passes;
 
     /* of the pass that runs; the thread's */
     const struct sc_scrub_host *host;
@@ -54,6 +57,7 @@ struct sc_scrub *sc_scrub_alloc(struct sc_bitcask *store)
 {
     struct sc_scrub *scrub = sc_calloc(1, sizeof *scrub);
     scrub->store = store;
+    scrub->passes = sc_passes_load(&store->files);
     return scrub;
 }
 
@@ -65,6 +69,9 @@ void sc_scrub_free(struct sc_scrub *scrub)
 void sc_scrub_figures(const struct sc_scrub *scrub, struct sc_scrub_figures *figures)
 {
     *figures = scrub->figures;
+    figures->interrupted = scrub->passes.after > 0;
+    figures->began_ms = scrub->passes.began_ms;
+    figures->ended_ms = scrub->passes.ended_ms;
 }
 
 static void lock(const struct sc_scrub *scrub)
@@ -236,13 +243,15 @@ static void take_item(struct reading *reading, const struct sc_walk_item *item)
         .offset = item->offset,
         .size = item->size,
         .key = item->record.key,
+        .version = item->record.version,
         .live = is_live(reading->scrub, reading, item->record.key, item->offset),
         .unreadable = sc_diskfile_has_gap(&reading->file, item->offset, item->size),
     };
     tell(reading, &damage);
 }
 
-static enum sc_status read_records(struct reading *reading, char *why)
+/* Walks over the records from one place to another. */
+static enum sc_status read_records(struct reading *reading, uint64_t from, uint64_t to, char *why)
 {
     struct sc_scrub *scrub = reading->scrub;
     struct sc_walk walk;
@@ -253,11 +262,10 @@ static enum sc_status read_records(struct reading *reading, char *why)
     for (size_t i = 0; i < void_count; i++) {
         tell_simple(reading, SC_DAMAGE_VOID, voids[i].offset, voids[i].size);
     }
-    uint64_t end = reading->end < reading->file.size ? reading->end : reading->file.size;
-    uint64_t passed = 0;
+    uint64_t end = to < reading->file.size ? to : reading->file.size;
+    uint64_t passed = from <= SC_SEGMENT_HEADER_SIZE ? 0 : from;
     enum sc_status status = SC_OK;
-    sc_walk_init_source(&walk, source_of(reading), reading->salt, SC_SEGMENT_HEADER_SIZE, end,
-                        voids, void_count);
+    sc_walk_init_source(&walk, source_of(reading), reading->salt, from, end, voids, void_count);
     while (status == SC_OK && sc_walk_next(&walk, &item)) {
         take_item(reading, &item);
         if (walk.offset - passed >= PROCEED_BYTES) {
@@ -318,6 +326,7 @@ static void take_hint_entry(void *arg, const struct sc_hint_entry *entry)
             .offset = entry->offset,
             .size = entry->size,
             .key = entry->record.key,
+            .version = entry->record.version,
             .live = is_live(reading->scrub, reading, entry->record.key, entry->offset),
         };
         tell(reading, &damage);
@@ -377,7 +386,7 @@ static enum sc_status read_file(struct reading *reading, char *why)
 {
     enum sc_status status = read_head(reading, why);
     if (status == SC_OK) {
-        status = read_records(reading, why);
+        status = read_records(reading, SC_SEGMENT_HEADER_SIZE, reading->end, why);
     }
     if (status != SC_OK) {
         return status;
@@ -401,6 +410,21 @@ static void tell_missing(struct reading *reading)
     }
 }
 
+/* Notes how far the pass is; 0: at its end. */
+static void note_pass(struct sc_scrub *scrub, uint64_t after)
+{
+    lock(scrub);
+    scrub->passes.after = after;
+    if (after == 0) {
+        scrub->passes.ended_ms = sc_clock_wall_us() / 1000;
+    }
+    const struct sc_passes passes = scrub->passes;
+    unlock(scrub);
+    if (!scrub->store->options.read_only) {
+        sc_passes_save(&passes, &scrub->store->files);
+    }
+}
+
 static enum sc_status scrub_file(struct sc_scrub *scrub, uint64_t number)
 {
     struct reading reading;
@@ -408,6 +432,7 @@ static enum sc_status scrub_file(struct sc_scrub *scrub, uint64_t number)
     if (!begin_reading(scrub, number, &reading)) {
         return SC_OK;
     }
+    scrub->host->begin(scrub->host->arg, number);
     enum sc_status status =
         sc_diskfile_open(&reading.file, &scrub->store->files, reading.name, !reading.sealed, why);
     if (status == SC_NOTFOUND) {
@@ -424,7 +449,12 @@ static enum sc_status scrub_file(struct sc_scrub *scrub, uint64_t number)
     if (status == SC_IO) {
         note_unread(scrub, why);
     }
-    return status == SC_UNAVAILABLE ? status : SC_OK;
+    if (status == SC_UNAVAILABLE) {
+        return status;
+    }
+    scrub->host->end(scrub->host->arg, number, status == SC_OK);
+    note_pass(scrub, number);
+    return SC_OK;
 }
 
 static int compare_numbers(const void *a, const void *b)
@@ -435,12 +465,17 @@ static int compare_numbers(const void *a, const void *b)
 }
 
 /* The numbers of the files to read, in their order; the caller frees them. */
-static uint64_t *begin_pass(struct sc_scrub *scrub, uint64_t after, size_t *count)
+static uint64_t *begin_pass(struct sc_scrub *scrub, bool again, size_t *count)
 {
     const struct sc_bitcask *store = scrub->store;
     uint64_t *numbers = sc_calloc(SC_LOCATION_FILES_MAX, sizeof *numbers);
     *count = 0;
     lock(scrub);
+    if (again || scrub->passes.after == 0) {
+        scrub->passes.began_ms = sc_clock_wall_us() / 1000;
+        scrub->passes.after = 0;
+    }
+    uint64_t after = scrub->passes.after;
     scrub->figures = (struct sc_scrub_figures){.running = true};
     for (size_t i = 0; i < store->segment_count; i++) {
         const struct sc_segment *segment = store->segments[i];
@@ -457,19 +492,22 @@ static uint64_t *begin_pass(struct sc_scrub *scrub, uint64_t after, size_t *coun
 
 /* ---- The other files ---- */
 
-static void scrub_manifest(struct sc_scrub *scrub)
+static bool scrub_manifest(struct sc_scrub *scrub)
 {
     char why[SC_WHY_SIZE];
     unsigned damaged = 0;
     const struct sc_damage damage = {.kind = SC_DAMAGE_MANIFEST};
     if (sc_manifest_check(scrub->store->manifest, &damaged, why) != SC_OK) {
         note_unread(scrub, why);
-    } else if (damaged > 0) {
+        return false;
+    }
+    if (damaged > 0) {
         scrub->host->found(scrub->host->arg, &damage);
     }
+    return true;
 }
 
-static void scrub_durable(struct sc_scrub *scrub)
+static bool scrub_durable(struct sc_scrub *scrub)
 {
     char why[SC_WHY_SIZE];
     struct sc_durable_mark mark;
@@ -477,32 +515,35 @@ static void scrub_durable(struct sc_scrub *scrub)
     const struct sc_damage damage = {.kind = SC_DAMAGE_DURABLE};
     if (sc_durable_load(&scrub->store->files, &mark, &damaged, why) != SC_OK) {
         note_unread(scrub, why);
-    } else if (damaged) {
+        return false;
+    }
+    if (damaged) {
         scrub->host->found(scrub->host->arg, &damage);
     }
+    return true;
 }
 
-enum sc_status sc_scrub_run(struct sc_scrub *scrub, const struct sc_scrub_host *host,
-                            uint64_t after, bool notes, char *why)
+enum sc_status sc_scrub_run(struct sc_scrub *scrub, const struct sc_scrub_host *host, bool again,
+                            bool notes, char *why)
 {
     size_t count;
     scrub->host = host;
     scrub->notes = notes;
     scrub->worst = SC_OK;
-    uint64_t *numbers = begin_pass(scrub, after, &count);
+    uint64_t *numbers = begin_pass(scrub, again, &count);
     enum sc_status status = SC_OK;
     for (size_t i = 0; i < count && status == SC_OK; i++) {
         status = scrub_file(scrub, numbers[i]);
-        if (status == SC_OK) {
-            host->passed(host->arg, numbers[i]);
-        }
     }
     free(numbers);
     if (status == SC_OK) {
-        scrub_manifest(scrub);
+        host->begin(host->arg, 0);
+        bool whole = scrub_manifest(scrub);
         if (scrub->store->options.read_only) { /* else it is written all the time */
-            scrub_durable(scrub);
+            whole = scrub_durable(scrub) && whole;
         }
+        host->end(host->arg, 0, whole);
+        note_pass(scrub, 0);
     }
     lock(scrub);
     scrub->figures.running = false;
@@ -511,4 +552,38 @@ enum sc_status sc_scrub_run(struct sc_scrub *scrub, const struct sc_scrub_host *
         return sc_fail(why, status, "the scrub was told to stop");
     }
     return scrub->worst == SC_OK ? SC_OK : sc_fail(why, SC_IO, "%s", scrub->why);
+}
+
+static bool goes_on(void *arg, uint64_t bytes)
+{
+    (void)arg;
+    (void)bytes;
+    return true;
+}
+
+void sc_scrub_look(struct sc_scrub *scrub, const struct sc_scrub_host *host,
+                   const struct sc_damage *place)
+{
+    struct reading reading;
+    char why[SC_WHY_SIZE];
+    struct sc_scrub_host patient = *host;
+    patient.proceed = goes_on; /* it is not much */
+    scrub->host = &patient;
+    scrub->notes = false;
+    if (!begin_reading(scrub, place->file, &reading) ||
+        sc_diskfile_open(&reading.file, &scrub->store->files, reading.name, true, why) != SC_OK) {
+        return;
+    }
+    uint64_t to = place->offset + place->size;
+    enum sc_status status = SC_OK;
+    if (place->offset < SC_SEGMENT_HEADER_SIZE) {
+        status = read_head(&reading, why);
+    } else if (place->offset % SC_RECORD_UNIT == 0 && place->offset < reading.end) {
+        status = read_records(&reading, place->offset, to < reading.end ? to : reading.end, why);
+    }
+    if (status == SC_OK && reading.stretch_count > 0) {
+        (void)read_hint(&reading, why);
+    }
+    sc_diskfile_close(&reading.file);
+    free(reading.stretches);
 }

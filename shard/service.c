@@ -30,6 +30,7 @@ struct sc_service {
     struct sc_committer *committer;
     struct sc_upkeep *upkeep;
     struct sc_snapshots *snapshots;
+    struct sc_scrubber *scrubber;
 
     /* guarded by the hub's lock */
     struct sc_sp_listener *listeners[LISTENERS_MAX];
@@ -80,7 +81,7 @@ static void report(struct sc_service *service, struct sc_buf *reply)
         sc_sp_listener_add_counts(service->listeners[i], &sum);
     }
     sc_report_stats(service->store, &service->membership, &sum, service->upkeep, service->snapshots,
-                    reply);
+                    service->scrubber, reply);
 }
 
 /* A snapshot belongs to one map: else what is on its way between two shards would be in both, or in
@@ -152,6 +153,13 @@ static sc_bitcask_position execute_other(struct sc_service *service, struct sc_m
     case SC_OP_X_FORGET:
         sc_snapshots_forget(service->snapshots, request->copy.id);
         sc_msg_reply_status(reply, SC_OK, NULL);
+        return 0;
+    case SC_OP_SCRUB:
+        sc_scrubber_ask(service->scrubber);
+        sc_msg_reply_status(reply, SC_OK, NULL);
+        return 0;
+    case SC_OP_DAMAGE:
+        sc_report_damage(service->store, reply);
         return 0;
     case SC_OP_X_MERGE:
         sc_tuning_turn(&service->tuning, request->allow, reply);
@@ -229,6 +237,7 @@ static void on_tick(void *arg)
     struct sc_service *service = arg;
     if (service->upkeep != NULL) {
         sc_upkeep_tick(service->upkeep);
+        sc_scrubber_tick(service->scrubber);
     }
     if (service->snapshots != NULL) {
         sc_snapshots_tick(service->snapshots);
@@ -246,7 +255,7 @@ enum sc_status sc_service_open(struct sc_bitcask *store, const struct sc_service
     service->limits.value_max = options->value_max;
     sc_outbox_init(&service->outbox, store);
     sc_membership_init(&service->membership, store);
-    sc_tuning_init(&service->tuning, &options->upkeep);
+    sc_tuning_init(&service->tuning, &options->upkeep, options->scrub_bytes_per_second);
     service->tasks = (struct sc_tasks){.store = store,
                                        .membership = &service->membership,
                                        .limits = &service->limits,
@@ -261,6 +270,7 @@ enum sc_status sc_service_open(struct sc_bitcask *store, const struct sc_service
     struct sc_committer *committer = NULL;
     struct sc_upkeep *upkeep = NULL;
     struct sc_snapshots *snapshots = NULL;
+    struct sc_scrubber *scrubber = NULL;
     if (status == SC_OK) {
         status = sc_committer_start(service->hub, store, options->sync_ms, on_committed, service,
                                     &committer, why);
@@ -274,13 +284,18 @@ enum sc_status sc_service_open(struct sc_bitcask *store, const struct sc_service
     if (status == SC_OK) {
         status = sc_snapshots_start(service->hub, store, &snapshots, why);
     }
+    if (status == SC_OK) {
+        status =
+            sc_scrubber_start(service->hub, store, options->scrub_bytes_per_second, &scrubber, why);
+    }
     if (service->hub != NULL) {
         sc_sp_hub_lock(service->hub);
         service->committer = committer;
         service->outbox.committer = committer;
-        service->upkeep = upkeep;
+        service->upkeep = scrubber != NULL ? upkeep : NULL;
         service->snapshots = snapshots;
-        sc_tuning_attach(&service->tuning, upkeep, snapshots);
+        service->scrubber = scrubber;
+        sc_tuning_attach(&service->tuning, upkeep, snapshots, scrubber);
         sc_sp_hub_unlock(service->hub);
     }
     if (status != SC_OK) {
@@ -337,12 +352,15 @@ static void stop_threads(struct sc_service *service)
     struct sc_committer *committer = service->committer;
     struct sc_upkeep *upkeep = service->upkeep;
     struct sc_snapshots *snapshots = service->snapshots;
+    struct sc_scrubber *scrubber = service->scrubber;
     service->committer = NULL;
     service->upkeep = NULL;
     service->snapshots = NULL;
-    sc_tuning_attach(&service->tuning, NULL, NULL);
+    service->scrubber = NULL;
+    sc_tuning_attach(&service->tuning, NULL, NULL, NULL);
     sc_sp_hub_unlock(service->hub);
     sc_snapshots_stop(snapshots);
+    sc_scrubber_stop(scrubber);
     sc_upkeep_stop(upkeep);
     sc_committer_stop(committer);
 }

@@ -12,6 +12,7 @@
 
 #include "common/sp.h"
 #include "shard/bitcask.h"
+#include "shard/scrubber.h"
 #include "shard/upkeep.h"
 
 struct sc_service;
@@ -22,6 +23,7 @@ struct sc_service_options {
     sc_sp_descriptor_fn *descriptor; /* of struct sc_sp_hub_options */
     int32_t sync_ms; /* as in struct sc_bitcask_options */
     struct sc_upkeep_options upkeep;
+    uint64_t scrub_bytes_per_second; /* 0: only when asked */
 };
 
 /* Opens the hub and starts the threads that serve `store`, which is borrowed until close. */

@@ -30,6 +30,7 @@ struct flags {
     uint64_t file_size_max;
     uint64_t memory_max;
     struct sc_upkeep_options upkeep;
+    uint64_t scrub_bytes_per_second;
 };
 
 enum {
@@ -39,7 +40,8 @@ enum {
     FLAG_MAX_MEMORY,
     FLAG_MERGE_DEAD,
     FLAG_MERGE_MIN,
-    FLAG_MERGE_RATE
+    FLAG_MERGE_RATE,
+    FLAG_SCRUB_RATE
 };
 
 static const struct argp_option option_list[] = {
@@ -58,6 +60,10 @@ static const struct argp_option option_list[] = {
     {"merge-rate", FLAG_MERGE_RATE, "SIZE", 0,
      "Bytes a second that a merge reads and writes (default 32M; 0: no limit); more when more is "
      "dead than alive",
+     0},
+    {"scrub-rate", FLAG_SCRUB_RATE, "SIZE", 0,
+     "Bytes a second that are read again and again, to find damage (default 8M; 0: only when "
+     "asked)",
      0},
     {"check", FLAG_CHECK, "DIR", 0,
      "Do not serve: read all that is in the directory, print what is damaged, as a table on a "
@@ -120,6 +126,9 @@ static error_t parse_flag(int key, char *text, struct argp_state *state)
     case FLAG_MERGE_RATE:
         good = parse_merge_flag(key, text, &flags->upkeep);
         break;
+    case FLAG_SCRUB_RATE:
+        good = sc_daemon_number(text, true, 0, UINT64_C(1) << 40, &flags->scrub_bytes_per_second);
+        break;
     case FLAG_CHECK:
         flags->mode = MODE_CHECK;
         flags->common.dir = text;
@@ -157,7 +166,8 @@ static enum sc_status serve(const struct flags *flags, struct sc_bitcask *store,
                                          .value_max = (uint32_t)flags->common.value_max,
                                          .descriptor = sc_sp_descriptor,
                                          .sync_ms = flags->sync_ms,
-                                         .upkeep = flags->upkeep};
+                                         .upkeep = flags->upkeep,
+                                         .scrub_bytes_per_second = flags->scrub_bytes_per_second};
     struct sc_service *service = NULL;
     enum sc_status status = sc_service_open(store, &options, &service, why);
     const char *bound = "";
@@ -232,7 +242,8 @@ int main(int argc, char **argv)
     struct flags flags = {.common = SC_FLAGS_DEFAULT,
                           .sync_ms = SC_BITCASK_SYNC_ALWAYS,
                           .file_size_max = SC_BITCASK_FILE_SIZE_DEFAULT,
-                          .upkeep = SC_UPKEEP_OPTIONS_DEFAULT};
+                          .upkeep = SC_UPKEEP_OPTIONS_DEFAULT,
+                          .scrub_bytes_per_second = SC_SCRUBBER_RATE_DEFAULT};
     char why[SC_WHY_SIZE] = "";
     argp_err_exit_status = SC_FLAGS_EXIT_USAGE;
     (void)argp_parse(&argp, argc, argv, 0, NULL, &flags);

@@ -28,6 +28,7 @@ struct sc_snapshot_place {
     struct sc_location location;
     size_t key; /* where in the page's keys it begins */
     size_t key_size;
+    bool damaged; /* it was read, and is */
 };
 
 static uint64_t count_keys(const struct sc_bitcask *store, const uint8_t *slots)
@@ -217,13 +218,31 @@ static enum sc_status read_record(struct sc_snapshot_page *page,
 void sc_snapshot_read(struct sc_snapshot_page *page, size_t index,
                       struct sc_snapshot_record *record)
 {
-    const struct sc_snapshot_place *place = &page->places[index];
+    struct sc_snapshot_place *place = &page->places[index];
     struct sc_record found;
     record->key = sc_slice(page->keys.data + place->key, place->key_size);
     record->status = read_record(page, place, record->key, &found, record->why);
+    place->damaged = record->status == SC_CORRUPT;
     if (record->status == SC_OK) {
         record->value = found.value;
         record->version = found.version;
         record->expires_ms = found.expires_ms;
+    }
+}
+
+void sc_snapshot_note_damage(struct sc_bitcask *store, const struct sc_snapshot_page *page)
+{
+    for (size_t i = 0; i < page->count; i++) {
+        const struct sc_snapshot_place *place = &page->places[i];
+        const struct sc_damage damage = {
+            .kind = SC_DAMAGE_VALUE,
+            .file = place->file,
+            .offset = place->location.offset,
+            .size = place->location.size,
+            .key = sc_slice(page->keys.data + place->key, place->key_size),
+        };
+        if (place->damaged) {
+            (void)sc_bitcask_note_damage(store, &damage);
+        }
     }
 }

@@ -78,4 +78,7 @@ void sc_snapshot_prefetch(const struct sc_snapshot_page *page);
 void sc_snapshot_read(struct sc_snapshot_page *page, size_t index,
                       struct sc_snapshot_record *record);
 
+/* Notes the damaged records among those that were read. With the lock of the store. */
+void sc_snapshot_note_damage(struct sc_bitcask *store, const struct sc_snapshot_page *page);
+
 #endif

@@ -109,12 +109,11 @@ static void put_record(struct sc_buf *reply, const struct sc_snapshot_record *re
     }
 }
 
-/* Reads the page that was collected into the reply; returns how many records are damaged. */
-static uint64_t read_page(struct sc_snapshots *snapshots)
+/* Reads the page that was collected into the reply. */
+static void read_page(struct sc_snapshots *snapshots)
 {
     struct sc_snapshot_page *page = &snapshots->page;
     struct sc_buf *reply = &snapshots->reply;
-    uint64_t damaged = 0;
     sc_snapshot_prefetch(page);
     sc_mp_put_array(reply, 4);
     sc_mp_put_uint(reply, SC_OK);
@@ -131,10 +130,8 @@ static uint64_t read_page(struct sc_snapshots *snapshots)
         put_record(reply, &record);
         if (record.status != SC_OK) {
             sc_log_error("%s", record.why);
-            damaged += record.status == SC_CORRUPT ? 1 : 0;
         }
     }
-    return damaged;
 }
 
 /* Reads one page; the lock is held before and after. */
@@ -152,9 +149,9 @@ static void work(struct sc_snapshots *snapshots, struct job *job)
     } else {
         open->busy = true;
         sc_sp_hub_unlock(snapshots->hub);
-        uint64_t damaged = read_page(snapshots);
+        read_page(snapshots);
         sc_sp_hub_lock(snapshots->hub);
-        sc_bitcask_count_damage(snapshots->store, damaged);
+        sc_snapshot_note_damage(snapshots->store, &snapshots->page);
         open->busy = false;
         open->used_ms = sc_clock_mono_ms();
         if (open->ended) {

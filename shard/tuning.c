@@ -3,12 +3,14 @@
 #include "common/log.h"
 #include "common/msg.h"
 
-void sc_tuning_init(struct sc_tuning *tuning, const struct sc_upkeep_options *options)
+void sc_tuning_init(struct sc_tuning *tuning, const struct sc_upkeep_options *options,
+                    uint64_t scrub_bytes_per_second)
 {
     *tuning = (struct sc_tuning){.config = sc_config_defaults(), .turn = true};
     tuning->config.values[SC_CONFIG_merge_dead_percent] = options->merge.dead_percent;
     tuning->config.values[SC_CONFIG_merge_dead_bytes] = options->merge.dead_bytes_min;
     tuning->config.values[SC_CONFIG_merge_bytes_per_second] = options->merge_bytes_per_second;
+    tuning->config.values[SC_CONFIG_scrub_bytes_per_second] = scrub_bytes_per_second;
 }
 
 static void apply(struct sc_tuning *tuning)
@@ -27,13 +29,17 @@ static void apply(struct sc_tuning *tuning)
         sc_snapshots_configure(tuning->snapshots, values[SC_CONFIG_snapshot_memory],
                                values[SC_CONFIG_snapshot_idle_ms]);
     }
+    if (tuning->scrubber != NULL) {
+        sc_scrubber_configure(tuning->scrubber, values[SC_CONFIG_scrub_bytes_per_second]);
+    }
 }
 
 void sc_tuning_attach(struct sc_tuning *tuning, struct sc_upkeep *upkeep,
-                      struct sc_snapshots *snapshots)
+                      struct sc_snapshots *snapshots, struct sc_scrubber *scrubber)
 {
     tuning->upkeep = upkeep;
     tuning->snapshots = snapshots;
+    tuning->scrubber = scrubber;
     apply(tuning);
 }
 

@@ -77,6 +77,11 @@ static const struct sc_cli_option compact_options[] = {
     {NULL, NULL, NULL},
 };
 
+static const struct sc_cli_option scrub_options[] = {
+    {"wait", NULL, "end when everything has been read"},
+    {NULL, NULL, NULL},
+};
+
 static int run_help(struct sc_cli *cli, const struct sc_cli_args *args);
 
 static const struct sc_cli_command commands[] = {
@@ -136,6 +141,15 @@ static const struct sc_cli_command commands[] = {
      "On a terminal, or with --wait, it shows how far the shards are and ends when they are done;\n"
      "else progress is in stats.",
      0, 0, compact_options, sc_cli_upkeep_compact},
+    {"scrub", "", "ask every shard to read all that it has on disk now",
+     "On a terminal it waits for the end and shows how far it is; elsewhere only with --wait. "
+     "Then\n"
+     "exit status 3 means that damage is known: `shardcask damage` lists it.",
+     0, 0, scrub_options, sc_cli_upkeep_scrub},
+    {"damage", "", "list what is known to be damaged on the shards' disks",
+     "Found by the scrub, by reads, by merges and when a shard was started. Exit status 3 when\n"
+     "there is any. docs/OPERATING.md says what to do.",
+     0, 0, no_options, sc_cli_damage},
     {"config", "[NAME VALUE]",
      "print the settings that can be changed while running, or change one",
      "merge_dead_percent, merge_dead_bytes, merge_bytes_per_second, merge_paused: of every shard;\n"

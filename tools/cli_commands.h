@@ -51,6 +51,9 @@ sc_cli_run sc_cli_admin_shards, sc_cli_admin_map, sc_cli_admin_stats, sc_cli_adm
 
 /* cli_upkeep.c */
 int sc_cli_upkeep_compact(struct sc_cli *cli, const struct sc_cli_args *args);
+int sc_cli_upkeep_scrub(struct sc_cli *cli, const struct sc_cli_args *args);
 int sc_cli_upkeep_config(struct sc_cli *cli, const struct sc_cli_args *args);
+/* cli_damage.c */
+int sc_cli_damage(struct sc_cli *cli, const struct sc_cli_args *args);
 
 #endif

@@ -137,6 +137,15 @@ static void print_cell(struct sc_cli *cli, const struct sc_cli_cell *cell, size_
     fputs(last ? "\n" : "  ", cli->out);
 }
 
+void sc_cli_table_fini(struct sc_cli_table *table)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        free(table->cells[i].text);
+    }
+    free(table->cells);
+    *table = (struct sc_cli_table){0};
+}
+
 void sc_cli_table_print(struct sc_cli *cli, struct sc_cli_table *table)
 {
     size_t *widths = sc_calloc(table->columns, sizeof *widths);
@@ -148,9 +157,7 @@ void sc_cli_table_print(struct sc_cli *cli, struct sc_cli_table *table)
     for (size_t i = 0; i < table->count; i++) {
         size_t column = i % table->columns;
         print_cell(cli, &table->cells[i], widths[column], column + 1 == table->columns);
-        free(table->cells[i].text);
     }
     free(widths);
-    free(table->cells);
-    *table = (struct sc_cli_table){0};
+    sc_cli_table_fini(table);
 }

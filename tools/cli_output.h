@@ -46,6 +46,9 @@ void sc_cli_table_add_state(struct sc_cli_table *table, struct sc_slice state);
 /* A cell, to the right, with any encoded value: numbers and text plain, other things as JSON. */
 void sc_cli_table_add_value(struct sc_cli_table *table, struct sc_slice value);
 
+/* Frees a table that is not going to be printed. */
+void sc_cli_table_fini(struct sc_cli_table *table);
+
 /* Prints the table and frees it. */
 void sc_cli_table_print(struct sc_cli *cli, struct sc_cli_table *table);
 

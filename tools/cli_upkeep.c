@@ -1,4 +1,4 @@
-/* The commands that see to the shards' disks: compact and config. */
+/* The commands that see to the shards' disks: compact, scrub and config. */
 #include <string.h>
 #include <time.h>
 
@@ -40,8 +40,9 @@ static uint64_t number_in(struct sc_slice map, const char *name)
     return number;
 }
 
-static void add_shard(struct merges *merges, struct sc_slice shard)
+static void add_shard(void *arg, struct sc_slice shard)
 {
+    struct merges *merges = arg;
     struct sc_slice state = {NULL, 0};
     struct sc_slice text = {NULL, 0};
     if (sc_cli_figures_find(shard, "merge_state", &state)) {
@@ -55,13 +56,14 @@ static void add_shard(struct merges *merges, struct sc_slice shard)
     merges->reclaimed += number_in(shard, "merge_reclaimed_bytes");
 }
 
-static int read_merges(struct sc_cli *cli, struct merges *merges)
+/* Calls `add` with the map of each shard in the reply to stats. */
+static int for_each_shard(struct sc_cli *cli, void (*add)(void *arg, struct sc_slice shard),
+                          void *arg)
 {
     struct sc_cli_reply reply;
     struct sc_slice map = {NULL, 0};
     struct sc_slice shards = {NULL, 0};
     uint32_t count = 0;
-    *merges = (struct merges){0};
     int code = ask(cli, SC_OP_STATS, &reply);
     if (code != SC_CLI_DONE) {
         return code;
@@ -73,7 +75,7 @@ static int read_merges(struct sc_cli *cli, struct merges *merges)
         struct sc_slice shard;
         good = sc_mp_skip(&mp, &shard);
         if (good) {
-            add_shard(merges, shard);
+            add(arg, shard);
         }
     }
     if (!good) {
@@ -81,6 +83,12 @@ static int read_merges(struct sc_cli *cli, struct merges *merges)
     }
     sc_cli_reply_fini(&reply);
     return code;
+}
+
+static int read_merges(struct sc_cli *cli, struct merges *merges)
+{
+    *merges = (struct merges){0};
+    return for_each_shard(cli, add_shard, merges);
 }
 
 /* Waits until every shard has merged what it was asked to, with a bar on a terminal. */
@@ -125,6 +133,73 @@ int sc_cli_upkeep_compact(struct sc_cli *cli, const struct sc_cli_args *args)
     sc_cli_reply_fini(&reply);
     if (sc_cli_args_flag(args, "wait") || cli->err_terminal) {
         return wait_for_merges(cli);
+    }
+    fputs("\"ok\"\n", cli->out);
+    return SC_CLI_DONE;
+}
+
+/* ---- scrub ---- */
+
+/* What the shards tell of their scrubs, added up. */
+struct scrubs {
+    uint64_t busy; /* shards that are not done */
+    uint64_t bytes, bytes_done;
+    uint64_t damage;
+};
+
+static void add_scrub(void *arg, struct sc_slice shard)
+{
+    struct scrubs *scrubs = arg;
+    scrubs->busy += number_in(shard, "scrub_asked");
+    scrubs->bytes += number_in(shard, "scrub_bytes");
+    scrubs->bytes_done += number_in(shard, "scrub_bytes_done");
+    scrubs->damage += number_in(shard, "damage");
+}
+
+/* Waits until every shard has been read, with a bar on a terminal. */
+static int wait_for_scrubs(struct sc_cli *cli)
+{
+    const struct timespec pause = {.tv_nsec = POLL_NS};
+    struct sc_progress progress;
+    struct scrubs scrubs;
+    int code = SC_CLI_DONE;
+    sc_cli_catch_interrupts();
+    sc_progress_init(&progress, cli->err, cli->err_terminal, "scrub", "bytes read");
+    for (;;) {
+        scrubs = (struct scrubs){0};
+        code = for_each_shard(cli, add_scrub, &scrubs);
+        if (code != SC_CLI_DONE || scrubs.busy == 0) {
+            break;
+        }
+        sc_progress_update(&progress, scrubs.bytes_done, scrubs.bytes, scrubs.bytes_done);
+        if (sc_cli_interrupted()) {
+            sc_progress_clear(&progress);
+            return sc_cli_complain(cli, SC_CLI_ERROR, "scrub: no longer waiting; it goes on");
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+    sc_progress_clear(&progress);
+    if (code != SC_CLI_DONE) {
+        return code;
+    }
+    fprintf(cli->out, "{\"bytes\":%llu,\"damage\":%llu}\n", (unsigned long long)scrubs.bytes_done,
+            (unsigned long long)scrubs.damage);
+    return scrubs.damage == 0 ? SC_CLI_DONE
+                              : sc_cli_complain(cli, SC_CLI_ERROR,
+                                                "scrub: there is damage; `shardcask damage` lists "
+                                                "it, docs/OPERATING.md says what to do");
+}
+
+int sc_cli_upkeep_scrub(struct sc_cli *cli, const struct sc_cli_args *args)
+{
+    struct sc_cli_reply reply;
+    int code = ask(cli, SC_OP_SCRUB, &reply);
+    if (code != SC_CLI_DONE) {
+        return code;
+    }
+    sc_cli_reply_fini(&reply);
+    if (sc_cli_args_flag(args, "wait") || cli->err_terminal) {
+        return wait_for_scrubs(cli);
     }
     fputs("\"ok\"\n", cli->out);
     return SC_CLI_DONE;

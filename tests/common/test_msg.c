@@ -484,8 +484,9 @@ END_TEST
 
 START_TEST(operations_without_arguments_parse)
 {
-    static const enum sc_op plain[] = {SC_OP_PING, SC_OP_COUNT, SC_OP_CLEAR,   SC_OP_STATS,
-                                       SC_OP_MAP,  SC_OP_SYNC,  SC_OP_COMPACT, SC_OP_X_HELLO};
+    static const enum sc_op plain[] = {SC_OP_PING,  SC_OP_COUNT, SC_OP_CLEAR,   SC_OP_STATS,
+                                       SC_OP_MAP,   SC_OP_SYNC,  SC_OP_COMPACT, SC_OP_X_HELLO,
+                                       SC_OP_SCRUB, SC_OP_DAMAGE};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
         out.size = 0;
         sc_msg_put_op(&out, plain[i], 0);

@@ -28,22 +28,28 @@ static void on_found(void *arg, const struct sc_damage *damage)
     }
 }
 
-static void on_passed(void *arg, uint64_t file)
+static void on_begin(void *arg, uint64_t file)
 {
     struct scrubbing *s = arg;
-    (void)file;
-    s->files_passed++;
+    s->file = file;
+}
+
+static void on_end(void *arg, uint64_t file, bool whole)
+{
+    struct scrubbing *s = arg;
+    ck_assert_uint_eq(s->file, file);
+    s->files_passed += whole && file != 0 ? 1 : 0;
 }
 
 enum sc_status scrub_once(struct scrubbing *s, struct fixture *f)
 {
-    const struct sc_scrub_host host = {pass, pass, on_proceed, on_found, on_passed, s};
+    const struct sc_scrub_host host = {pass, pass, on_proceed, on_begin, on_found, on_end, s};
     struct sc_scrub *scrub = sc_scrub_alloc(f->store);
     s->f = f;
     s->count = 0;
     s->files_passed = 0;
     s->bytes = 0;
-    enum sc_status status = sc_scrub_run(scrub, &host, 0, true, s->why);
+    enum sc_status status = sc_scrub_run(scrub, &host, true, true, s->why);
     struct sc_scrub_figures figures;
     sc_scrub_figures(scrub, &figures);
     ck_assert(!figures.running);

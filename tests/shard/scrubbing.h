@@ -16,7 +16,8 @@ struct scrubbing {
     struct fixture *f;
     struct found found[FOUND_MAX];
     size_t count;
-    uint64_t files_passed;
+    uint64_t file; /* that is being read */
+    uint64_t files_passed; /* data files that were read to their end */
     uint64_t bytes; /* that were read */
     uint64_t stop_after; /* calls of proceed; 0: never */
     void (*beside)(void *arg); /* called whenever the lock would be free; may be NULL */

@@ -238,11 +238,21 @@ static void for_each_file(const char *dir,
     (void)closedir(d);
 }
 
+static bool is_dir(const char *path)
+{
+    struct stat stat_;
+    return lstat(path, &stat_) == 0 && S_ISDIR(stat_.st_mode);
+}
+
 static void copy_file(const char *path, const char *name, const char *to)
 {
     char target[600];
-    struct sc_buf bytes = file_read(path);
     (void)snprintf(target, sizeof target, "%s/%s", to, name);
+    if (is_dir(path)) { /* quarantine; there is nothing deeper */
+        dir_copy(path, target);
+        return;
+    }
+    struct sc_buf bytes = file_read(path);
     file_write(target, bytes.data, bytes.size);
     sc_buf_fini(&bytes);
 }
@@ -257,7 +267,11 @@ static void remove_file(const char *path, const char *name, const char *to)
 {
     (void)name;
     (void)to;
-    (void)unlink(path);
+    if (is_dir(path)) {
+        dir_remove(path);
+    } else {
+        (void)unlink(path);
+    }
 }
 
 void dir_remove(const char *dir)

@@ -615,6 +615,7 @@ static void scan_damaged(uint32_t limit, struct seen *seen)
         ck_assert_uint_le(seen->readable_here + seen->unreadable_here, limit);
         ck_assert(status == SC_OK || strstr(f.why, "damaged") != NULL);
     } while (cursor.size > 0);
+    sc_buf_fini(&cursor);
 }
 
 START_TEST(scan_with_values_tells_of_every_value_it_cannot_read)

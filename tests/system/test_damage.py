@@ -9,7 +9,7 @@ import pty
 import subprocess
 
 import harness
-from harness import CORRUPT, SystemTest, program, run, shardcask
+from harness import CORRUPT, UNAVAILABLE, SystemTest, program, run, shardcask, wait_for
 
 
 class Damage(SystemTest):
@@ -86,6 +86,123 @@ class Scans(Damage):
         self.assertEqual(bad, set(rest))
         self.assertEqual(good[first], "new")
         self.assertNotIn(second, good)
+
+
+class Scrub(Damage):
+    """A fleet that serves while the bytes under it change."""
+
+    def setUp(self):
+        super().setUp()
+        self.one = self.fleet(shards=2, shard_flags=["--file-size", "256K"])
+        self.db = self.one.client()
+        self.keys = [b"key-%05d" % i for i in range(4000)]
+        for first in range(0, len(self.keys), 1000):
+            self.db.ok("mput", [[key, self.value(key)] for key in self.keys[first:first + 1000]])
+
+    @staticmethod
+    def value(key):
+        return "value of " + key.decode() + 200 * "."
+
+    def scrub(self, code):
+        ran = shardcask(self.one.url, "scrub", "--wait")
+        self.assertEqual(ran.code, code, ran)
+        return json.loads(ran.out)
+
+    def damage(self, code=3):
+        ran = shardcask(self.one.url, "damage")
+        self.assertEqual(ran.code, code, ran)
+        return [json.loads(line) for line in ran.out.splitlines()]
+
+    def test_a_clean_fleet(self):
+        done = self.scrub(0)
+        self.assertGreater(done["bytes"], 4000 * 200)
+        self.assertEqual(done["damage"], 0)
+        self.assertEqual(self.damage(0), [])
+        self.assertEqual(self.db.call("scrub"), [0])
+
+    def test_flipped_bytes_are_found_told_and_copied_aside(self):
+        bad = self.keys[::400]
+        for key in bad:
+            self.spoil(self.one, self.value(key).encode())
+        self.assertEqual(self.scrub(3)["damage"], len(bad))
+        found = self.damage()
+        self.assertEqual(sorted(line["key"].encode() for line in found), bad)
+        for line in found:
+            self.assertEqual((line["kind"], line["live"]), ("value", True))
+            folder = "%s/shard-%d/" % (self.one.dir, line["shard"])
+            with open(folder + line["copy"], "rb") as copy, \
+                    open(folder + line["file"], "rb") as data:
+                data.seek(line["offset"])
+                self.assertEqual(copy.read(), data.read(line["size"]))
+            with open(folder + line["copy"].replace(".bytes", ".json"), encoding="utf-8") as text:
+                told = json.load(text)
+            for name in ("file", "offset", "size", "kind", "key"):
+                self.assertEqual(told[name], line[name])
+        for key in self.keys[::100]:
+            if key in bad:
+                self.assertEqual(self.db.status("get", key), CORRUPT)
+            else:
+                self.assertEqual(self.db.ok("get", key), self.value(key))
+        stats = self.db.ok("stats")
+        self.assertEqual(stats["damage"], len(bad))
+        self.assertTrue(all(shard["scrubs"] > 0 for shard in stats["shards"]))
+        # It is known after a restart, without another scrub.
+        for shard in self.one.shards:
+            shard.kill()
+            shard.start()
+        self.one.wait_up()
+        wait_for(lambda: self.db.ok("stats")["damage"] == len(bad), "the damage to be known")
+        self.assertEqual(sorted(line["key"].encode() for line in self.damage()), bad)
+
+    def test_keys_that_are_written_or_deleted_are_well_again(self):
+        bad = self.keys[7:12]
+        for key in bad:
+            self.spoil(self.one, self.value(key).encode())
+        self.scrub(3)
+        self.db.ok("put", bad[0], "new")
+        self.assertTrue(self.db.ok("del", bad[1]))
+        live = {line["key"].encode() for line in self.damage() if line["live"]}
+        self.assertEqual(live, set(bad[2:]))
+
+    def test_the_background_scrub_finds_it_without_being_asked(self):
+        # With hints the values are not read when the shards start.
+        wait_for(lambda: all(os.path.exists("%s/%s/0000000001.hint" % (self.one.dir, shard.name))
+                             for shard in self.one.shards), "the hints")
+        for shard in self.one.shards:
+            shard.terminate()
+            shard.argv += ["--scrub-rate", "1G"]
+            os.remove("%s/%s/SCRUB" % (self.one.dir, shard.name))
+        self.spoil(self.one, self.value(self.keys[9]).encode())
+        for shard in self.one.shards:
+            shard.start()
+        self.one.wait_up()
+        wait_for(lambda: self.db.ok("stats")["damage"] == 1, "the damage to be found")
+        self.assertIn(b"are damaged (value)", b"".join(s.text() for s in self.one.shards))
+
+    def test_the_rate_can_be_changed(self):
+        self.db.ok("config", {"scrub_bytes_per_second": 0})
+        wait_for(lambda: all(shard["scrub_state"] == "off" for shard in
+                             self.db.ok("stats")["shards"]), "scrubs to be off")
+        self.scrub(0)
+
+    def test_a_file_that_is_cut_or_gone_under_a_daemon(self):
+        files = sorted(glob.glob(self.one.dir + "/shard-1/*.data"))
+        os.truncate(files[0], 1000)
+        os.remove(files[1])
+        self.scrub(3)
+        kinds = {(line["kind"], line["file"]) for line in self.damage()}
+        self.assertIn(("end", os.path.basename(files[0])), kinds)
+        self.assertIn(("file", os.path.basename(files[1])), kinds)
+        statuses = {self.db.status("get", key) for key in self.keys}
+        self.assertEqual(statuses, {0, CORRUPT})
+
+    def test_a_shard_that_is_down_is_named(self):
+        self.one.shards[1].kill()
+        self.one.wait_down(2)
+        ran = shardcask(self.one.url, "damage")
+        self.assertEqual(ran.code, 3)
+        self.assertIn("shard 2", ran.err)
+        self.assertEqual(self.db.status("scrub"), UNAVAILABLE)
 
 
 class Check(Damage):

@@ -280,7 +280,8 @@ class ManyKeys(SharedFleetTest):
 
     def test_what_may_not_stand_in_a_batch(self):
         bad = [["mget", ["a"]], ["batch", []], ["mput", []], ["mdel", []], ["scan", None], ["count"],
-               ["clear"], ["ping"], ["stats"], ["map"], ["sync"], ["compact"], ["shard.add", "x"],
+               ["clear"], ["ping"], ["stats"], ["map"], ["sync"], ["compact"], ["scrub"], ["damage"],
+               ["shard.add", "x"],
                ["nonsense"], [], "get", 5, None, ["get"], ["get", "a", "b"], [5, "a"]]
         replies = self.db.ok("batch", bad + [["put", "k", 1]])
         self.assertEqual([r[0] for r in replies], [BADREQUEST] * len(bad) + [OK])
@@ -411,7 +412,8 @@ class Whole(SharedFleetTest):
                         ["meta", "a", {}], ["touch", "a"], ["touch", "a", 1, 1], ["incr"],
                         ["incr", "a", 1, 1], ["mget"], ["mget", [], []], ["mput"], ["mput", [], 1],
                         ["mdel"], ["batch"], ["batch", [], 1], ["count", 1], ["clear", 1],
-                        ["stats", 1], ["map", 1], ["sync", 1], ["compact", 1], ["shard.add"],
+                        ["stats", 1], ["map", 1], ["sync", 1], ["compact", 1], ["scrub", 1],
+                        ["damage", 1], ["shard.add"],
                         ["shard.remove"], ["rebalance", {}, 1]):
             self.assertEqual(self.db.status(*request), BADREQUEST, request)
 
