@@ -127,6 +127,14 @@ void sc_bitcask_lend(struct sc_bitcask *store, struct sc_fetch *fetch);
 /* The most bytes that the value of a key can have as things stand; 0: absent. Reads no disk. */
 uint64_t sc_bitcask_value_bound(struct sc_bitcask *store, struct sc_slice key, uint64_t hash);
 
+/* ---- Many operations in one go ---- */
+
+/* Hints to the processor that keys with these hashes are going to be operated on, one after the
+ * other and soon: then the waits for memory overlap. `values`: their values are going to be read.
+ * As many as a cache has room for: some dozens. */
+void sc_bitcask_prefetch(const struct sc_bitcask *store, const uint64_t *hashes, size_t count,
+                         bool values);
+
 /* ---- Operations on one key. A write answers SC_BUSY too when the key's slot is sealed, because it
  * is about to move to another shard. hash: sc_slot_hash(key). The caller has checked the key's size
  * and the value's form. `position`: see below; it is set whatever the status. ---- */

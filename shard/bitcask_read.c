@@ -303,6 +303,20 @@ void sc_bitcask_look(struct sc_bitcask *store)
 
 /* ---- Operations ---- */
 
+void sc_bitcask_prefetch(const struct sc_bitcask *store, const uint64_t *hashes, size_t count,
+                         bool values)
+{
+    for (size_t i = 0; i < count; i++) {
+        sc_keydir_prefetch(store->keydir, hashes[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct sc_location at;
+        if (sc_keydir_prefetch_key(store->keydir, hashes[i], &at) && values) {
+            sc_mapping_prefetch(&sc_bitcask_segment(store, at)->mapping, at.offset, at.size);
+        }
+    }
+}
+
 void sc_bitcask_lend(struct sc_bitcask *store, struct sc_fetch *fetch)
 {
     store->fetch = fetch;

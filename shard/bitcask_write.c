@@ -63,6 +63,13 @@ static enum sc_status check_memory(const struct sc_bitcask *store, struct sc_sli
                    sc_keydir_memory(store->keydir) >> 20, limit >> 20);
 }
 
+/* Writes that are going to be committed together need not all look at the clock. */
+static uint64_t next_version(struct sc_bitcask *store)
+{
+    return sc_writer_has_pending(&store->writer) ? sc_clock_next(&store->clock)
+                                                 : sc_clock_tick(&store->clock);
+}
+
 /* Appends a put and points the keydir at it. */
 static enum sc_status append_put(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
                                  struct sc_slice value, uint64_t expires_ms, const bool *sync,
@@ -81,7 +88,7 @@ static enum sc_status append_put(struct sc_bitcask *store, struct sc_slice key, 
         return status;
     }
     struct sc_record record = {
-        .version = sc_clock_tick(&store->clock),
+        .version = next_version(store),
         .expires_ms = expires_ms,
         .kind = SC_RECORD_PUT,
         .key = key,
@@ -108,6 +115,7 @@ enum sc_status sc_bitcask_put(struct sc_bitcask *store, struct sc_slice key, uin
                               struct sc_slice value, const struct sc_bitcask_write *options,
                               uint64_t *version, sc_bitcask_position *position, char *why)
 {
+    sc_keydir_prefetch(store->keydir, hash); /* comes while the record is made */
     *position = 0;
     enum sc_status status = may_write_to(store, hash, why);
     if (status != SC_OK) {
@@ -151,7 +159,7 @@ enum sc_status sc_bitcask_del(struct sc_bitcask *store, struct sc_slice key, uin
         return status;
     }
     struct sc_record record = {
-        .version = sc_clock_tick(&store->clock),
+        .version = next_version(store),
         .kind = SC_RECORD_TOMBSTONE,
         .key = key,
     };

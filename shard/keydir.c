@@ -228,9 +228,17 @@ void sc_keydir_prefetch(const struct sc_keydir *keydir, uint64_t hash)
     sc_table_prefetch(&keydir->tables[sc_slot_of_hash(hash)], hash);
 }
 
-void sc_keydir_prefetch_key(const struct sc_keydir *keydir, uint64_t hash)
+bool sc_keydir_prefetch_key(const struct sc_keydir *keydir, uint64_t hash,
+                            struct sc_location *location)
 {
-    sc_table_prefetch_key(&keydir->tables[sc_slot_of_hash(hash)], hash);
+    uint64_t packed;
+    if (!sc_table_prefetch_key(&keydir->tables[sc_slot_of_hash(hash)], hash, &packed)) {
+        return false;
+    }
+    if (location != NULL) {
+        *location = sc_keydir_unpack(packed);
+    }
+    return true;
 }
 
 /* ---- A slot as a whole ---- */

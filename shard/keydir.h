@@ -72,9 +72,11 @@ bool sc_keydir_remove(struct sc_keydir *keydir, struct sc_slice key, uint64_t ha
 
 /* Hints to the processor that this hash is going to be looked up, set or offered. Two steps, so
  * that a batch of operations overlaps all its misses: the first for all hashes of the batch, then
- * the second for all, then the operations. */
+ * the second for all, then the operations. The second stores where the record of the key probably
+ * is (`location` may be NULL), or returns false: probably there is none. */
 void sc_keydir_prefetch(const struct sc_keydir *keydir, uint64_t hash);
-void sc_keydir_prefetch_key(const struct sc_keydir *keydir, uint64_t hash);
+bool sc_keydir_prefetch_key(const struct sc_keydir *keydir, uint64_t hash,
+                            struct sc_location *location);
 
 /* ---- Slots with versions: all while a store is opened, then those that move ---- */
 

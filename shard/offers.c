@@ -152,7 +152,7 @@ static void fetch_ahead(const struct sc_offers *offers, size_t index)
     next = later(offers, index + 2 * AHEAD);
     __builtin_prefetch(offers->keys.data + next->key_offset);
     sc_keydir_prefetch(keydir, next->hash);
-    sc_keydir_prefetch_key(keydir, later(offers, index + AHEAD)->hash);
+    (void)sc_keydir_prefetch_key(keydir, later(offers, index + AHEAD)->hash, NULL);
 }
 
 void sc_offers_flush(struct sc_offers *offers)

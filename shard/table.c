@@ -310,17 +310,20 @@ void sc_table_prefetch(const struct sc_table *table, uint64_t hash)
     __builtin_prefetch(places_of(table) + home);
 }
 
-void sc_table_prefetch_key(const struct sc_table *table, uint64_t hash)
+bool sc_table_prefetch_key(const struct sc_table *table, uint64_t hash, uint64_t *location)
 {
     if (table->capacity == 0) {
-        return;
+        return false;
     }
     uint16_t tag = tag_of(hash);
     uint32_t place = lower_bound(table, tag, home_of(tag, table->capacity));
     uint32_t unit = table->arena_used;
+    bool likely = false;
     if (place < table->capacity && tags_of(table)[place] == tag) {
         uint32_t key = places_of(table)[place].key;
-        unit = key == KEY_NONE ? unit : key;
+        likely = key != KEY_NONE;
+        unit = likely ? key : unit;
+        *location = sc_table_location(table, place);
     } else {
         const char *line = (const char *)(places_of(table) + place); /* these will be shifted */
         __builtin_prefetch(line, 1);
@@ -328,6 +331,7 @@ void sc_table_prefetch_key(const struct sc_table *table, uint64_t hash)
         __builtin_prefetch(line + 64, 1);
     }
     __builtin_prefetch(arena_of(table) + ((size_t)unit << table->unit_shift));
+    return likely;
 }
 
 /* ---- Rebuilding ---- */

@@ -120,9 +120,10 @@ void sc_table_set_location(struct sc_table *table, uint32_t at, uint64_t locatio
 int sc_table_order(struct sc_slice a, uint64_t a_hash, struct sc_slice b, uint64_t b_hash);
 
 /* Two steps to a search that misses no cache: the first asks for the tags and places near where the
- * hash should be, the second, when they have arrived, for the key. */
+ * hash should be, the second, when they have arrived, for the key. It stores the location of what
+ * is probably that key, or returns false: probably there is none. */
 void sc_table_prefetch(const struct sc_table *table, uint64_t hash);
-void sc_table_prefetch_key(const struct sc_table *table, uint64_t hash);
+bool sc_table_prefetch_key(const struct sc_table *table, uint64_t hash, uint64_t *location);
 
 /* Asserts the invariants. */
 void sc_table_check(const struct sc_table *table);

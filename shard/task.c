@@ -11,6 +11,7 @@
 #define ITEM_ERROR_MAX 128u /* bytes kept free in a reply for each item that is still to come */
 #define VALUE_HEAD_MAX 16u /* of a get's reply beside the value */
 #define SCRATCH_KEEP (1u << 20)
+#define AHEAD 16u /* items that are looked at before the first of them is begun */
 
 /* The place of a parked item's reply. */
 struct hole {
@@ -364,12 +365,54 @@ static size_t expected_size(const struct sc_tasks *tasks, const struct sc_msg_re
     return size > ITEM_ERROR_MAX ? (size_t)size : ITEM_ERROR_MAX;
 }
 
-static void begin_parsed(struct sc_task *task, const struct sc_msg_request *item, size_t offset)
+/* An item that was read from the message and not begun yet. */
+struct coming {
+    struct sc_msg_request request;
+    enum sc_status status; /* not SC_OK: cannot be begun */
+    uint64_t hash;
+    size_t offset, end; /* in the message */
+};
+
+/* The next items of a batch, which are read together so that what they need of the keydir and of
+ * values comes into the processor's cache while others are carried out. */
+struct ahead {
+    struct coming items[AHEAD];
+    uint32_t count, next;
+};
+
+static void look_ahead(const struct sc_task *task, struct ahead *ahead)
+{
+    const uint8_t *body = task->body.data;
+    struct sc_msg_request batch = task->request;
+    uint32_t left = batch.item_count - task->next;
+    uint64_t hashes[AHEAD];
+    size_t count = 0;
+    bool values = false;
+    char why[SC_WHY_SIZE];
+    ahead->next = 0;
+    ahead->count = left < AHEAD ? left : AHEAD;
+    for (uint32_t i = 0; i < ahead->count; i++) {
+        struct coming *item = &ahead->items[i];
+        item->offset = (size_t)(batch.items.at - body);
+        item->status = sc_msg_next_item(&batch, task->tasks->limits, &item->request, why);
+        item->end = (size_t)(batch.items.at - body);
+        if (item->status == SC_OK) {
+            item->hash = sc_slot_hash(item->request.key);
+            hashes[count++] = item->hash;
+            values = values || item->request.op == SC_OP_GET;
+        }
+    }
+    if (count > 1) {
+        sc_bitcask_prefetch(task->tasks->store, hashes, count, values);
+    }
+}
+
+static void begin_parsed(struct sc_task *task, const struct sc_msg_request *item, uint64_t hash,
+                         size_t offset)
 {
     struct sc_tasks *tasks = task->tasks;
     bool sized = item->op == SC_OP_GET && !is_joined(task);
     size_t start = task->reply.size;
-    uint64_t hash = sc_slot_hash(item->key);
     struct sc_fetch fetch = {0};
     sc_bitcask_position position = 0;
     if (!task->cold && try_now(tasks, item, hash, &fetch, &task->reply, &position)) {
@@ -396,20 +439,32 @@ static void begin_parsed(struct sc_task *task, const struct sc_msg_request *item
     }
 }
 
-static void begin_item(struct sc_task *task)
+/* What is wrong with an item, once more and in words. */
+static void refuse_item(struct sc_task *task)
 {
+    struct sc_msg_request batch = task->request;
     struct sc_msg_request item;
     char why[SC_WHY_SIZE];
-    size_t offset = (size_t)(task->request.items.at - (const uint8_t *)task->body.data);
-    enum sc_status status = sc_msg_next_item(&task->request, task->tasks->limits, &item, why);
+    enum sc_status status = sc_msg_next_item(&batch, task->tasks->limits, &item, why);
+    sc_msg_reply_status(&task->reply, status, why);
+}
+
+static void begin_item(struct sc_task *task, struct ahead *ahead)
+{
+    if (ahead->next == ahead->count) {
+        look_ahead(task, ahead);
+    }
+    assert(ahead->next < ahead->count); /* the caller has seen that there are items */
+    const struct coming *item = &ahead->items[ahead->next++];
     task->next++;
-    if (status != SC_OK) {
-        sc_msg_reply_status(&task->reply, status, why);
+    if (item->status != SC_OK) {
+        refuse_item(task);
     } else if (task->late) {
         sc_msg_reply_status(&task->reply, SC_UNAVAILABLE, "the disk took too long");
     } else {
-        begin_parsed(task, &item, offset);
+        begin_parsed(task, &item->request, item->hash, item->offset);
     }
+    task->request.items.at = (const uint8_t *)task->body.data + item->end;
 }
 
 /* Whether what comes now is sent back: the reply has become large, or nothing more can be parked.
@@ -432,6 +487,8 @@ static bool must_wait(const struct sc_task *task)
 static void advance(struct sc_task *task)
 {
     static const uint8_t again[] = {0x91, SC_MSG_AGAIN};
+    struct ahead ahead;
+    ahead.count = ahead.next = 0;
     while (task->next < task->request.item_count) {
         task->again = task->again || is_over(task);
         if (task->again) {
@@ -440,7 +497,7 @@ static void advance(struct sc_task *task)
         } else if (must_wait(task)) {
             break;
         } else {
-            begin_item(task);
+            begin_item(task, &ahead);
         }
     }
     if (task->waiting == 0) {

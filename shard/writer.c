@@ -292,7 +292,7 @@ static bool prepare_due(const struct sc_writer *writer)
 
 bool sc_writer_wanted(const struct sc_writer *writer)
 {
-    return writer->failed[0] == '\0' && writer->appended > writer->start;
+    return writer->failed[0] == '\0' && sc_writer_has_pending(writer);
 }
 
 bool sc_writer_needs_sync(const struct sc_writer *writer)

@@ -105,6 +105,12 @@ enum sc_status sc_writer_room(struct sc_writer *writer, uint64_t size, bool smal
 struct sc_location sc_writer_append(struct sc_writer *writer, const struct sc_record *record,
                                     const bool *sync);
 
+/* Whether records wait for the next commit. */
+static inline bool sc_writer_has_pending(const struct sc_writer *writer)
+{
+    return writer->appended > writer->start;
+}
+
 /* The position at which a record of this segment is committed; 0: it was before we opened it. */
 static inline uint64_t sc_writer_position(const struct sc_segment *segment, uint64_t offset,
                                           uint64_t size)

@@ -99,6 +99,19 @@ START_TEST(the_monotonic_clock_only_goes_forward)
 }
 END_TEST
 
+START_TEST(counted_on_ticks_are_between_those_that_look_at_the_time)
+{
+    struct sc_clock clock = {0};
+    uint64_t last = sc_clock_tick(&clock);
+    for (int i = 0; i < 1000; i++) {
+        uint64_t tick = i % 10 == 0 ? sc_clock_tick(&clock) : sc_clock_next(&clock);
+        ck_assert_uint_gt(tick, last);
+        last = tick;
+    }
+    ck_assert_uint_le(last, sc_clock_wall_us() + 1000);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("clock");
@@ -111,6 +124,7 @@ int main(void)
     tcase_add_test(tcase, ticks_pass_what_was_observed);
     tcase_add_test(tcase, the_time_for_expiries_is_never_behind_the_last_version);
     tcase_add_test(tcase, the_monotonic_clock_only_goes_forward);
+    tcase_add_test(tcase, counted_on_ticks_are_between_those_that_look_at_the_time);
     suite_add_tcase(suite, tcase);
     return sc_check_main(suite);
 }

@@ -107,7 +107,7 @@ static void measure_lookups(const struct sc_keydir *keydir, uint64_t count, uint
             sc_keydir_prefetch(keydir, hashes[j]);
         }
         for (uint64_t j = 0; j < BATCH; j++) {
-            sc_keydir_prefetch_key(keydir, hashes[j]);
+            (void)sc_keydir_prefetch_key(keydir, hashes[j], NULL);
         }
         for (uint64_t j = 0; j < BATCH; j++) {
             hits += sc_keydir_find(keydir, slice_of(&keys[j]), hashes[j], &entry);
@@ -185,7 +185,7 @@ static void measure_offers(uint64_t count)
             sc_keydir_prefetch(keydir, hashes[j]);
         }
         for (uint64_t j = 0; j < BATCH; j++) {
-            sc_keydir_prefetch_key(keydir, hashes[j]);
+            (void)sc_keydir_prefetch_key(keydir, hashes[j], NULL);
         }
         for (uint64_t j = 0; j < BATCH; j++) {
             sc_keydir_offer(keydir, slice_of(&keys[j]), hashes[j], i + j + 1, false,

@@ -837,10 +837,10 @@ START_TEST(prefetching_changes_nothing)
     sc_keydir_opened(model->keydir, NULL, NULL);
     for (size_t i = 0; i < model->count; i++) {
         sc_keydir_prefetch(model->keydir, model->keys[i].hash);
-        sc_keydir_prefetch_key(model->keydir, model->keys[i].hash);
+        (void)sc_keydir_prefetch_key(model->keydir, model->keys[i].hash, NULL);
         do_set(model, &model->keys[i]);
         sc_keydir_prefetch(model->keydir, model->keys[i].hash);
-        sc_keydir_prefetch_key(model->keydir, model->keys[i].hash);
+        (void)sc_keydir_prefetch_key(model->keydir, model->keys[i].hash, NULL);
     }
     assert_all(model);
     model_free(model);

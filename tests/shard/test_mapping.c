@@ -278,6 +278,28 @@ START_TEST(files_that_are_read_are_seen_as_memory)
 }
 END_TEST
 
+START_TEST(what_is_looked_at_ahead_is_the_same)
+{
+    uint64_t hashes[100] = {0};
+    char key[16];
+    sc_bitcask_prefetch(f.store, hashes, 0, true);
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 100; i++) {
+            (void)snprintf(key, sizeof key, "k%d", i);
+            hashes[i] = sc_slot_hash(sc_slice_str(key));
+        }
+        sc_bitcask_prefetch(f.store, hashes, 100, round % 2 == 0); /* first of an empty store */
+        for (int i = 0; i < 100; i++) {
+            (void)snprintf(key, sizeof key, "k%d", i);
+            expect(&f, key, round == 0 || i % 3 == 0 ? NULL : key);
+            if (i % 3 != 0) {
+                put(&f, key, key);
+            }
+        }
+    }
+}
+END_TEST
+
 START_TEST(damage_under_a_mapping_is_found)
 {
     char data[512];
@@ -337,6 +359,7 @@ int main(void)
     TCase *store_case = tcase_create("store");
     tcase_add_checked_fixture(store_case, setup_store, teardown_store);
     tcase_add_test(store_case, files_that_are_read_are_seen_as_memory);
+    tcase_add_test(store_case, what_is_looked_at_ahead_is_the_same);
     tcase_add_test(store_case, damage_under_a_mapping_is_found);
     tcase_add_test(store_case, file_that_was_cut_off_under_a_mapping_is_damage);
     suite_add_tcase(suite, store_case);

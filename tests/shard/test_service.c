@@ -389,6 +389,39 @@ START_TEST(a_batch_keeps_to_the_message_limit_and_its_writes_are_carried_out)
 }
 END_TEST
 
+/* More items than are looked at together, in an order in which each shows that the one before it
+ * was carried out. */
+START_TEST(items_of_a_batch_are_carried_out_in_their_order_and_bad_ones_refused)
+{
+    enum { ROUNDS = 25, EACH = 4 };
+    uint32_t count;
+    serve_everything();
+    sc_msg_put_op(&request, SC_OP_BATCH, 1);
+    sc_mp_put_array(&request, ROUNDS * EACH);
+    for (int i = 0; i < ROUNDS; i++) {
+        sc_msg_put_incr(&request, sc_slice_str("n"), 1);
+        sc_msg_put_key_request(&request, SC_OP_GET, sc_slice_str("n"));
+        sc_msg_put_key_request(&request, SC_OP_GET, sc_slice_str("")); /* no key is empty */
+        sc_msg_put_key_request(&request, SC_OP_GET, sc_slice_str("absent"));
+    }
+    ck_assert_int_eq(ask(), SC_OK);
+    ck_assert(sc_mp_array(&call.reply.result, &count));
+    ck_assert_uint_eq(count, ROUNDS * EACH);
+    for (uint32_t i = 0; i < count; i++) {
+        static const int statuses[EACH] = {SC_OK, SC_OK, SC_BADREQUEST, SC_NOTFOUND};
+        uint64_t status;
+        uint64_t value = 0;
+        uint32_t parts;
+        ck_assert(sc_mp_array(&call.reply.result, &parts));
+        ck_assert(sc_mp_uint(&call.reply.result, &status));
+        ck_assert_int_eq((int)status, statuses[i % EACH]);
+        ck_assert(status == SC_OK ? sc_mp_uint(&call.reply.result, &value)
+                                  : sc_mp_skip(&call.reply.result, NULL));
+        ck_assert_uint_eq(value, status == SC_OK ? i / EACH + 1 : 0);
+    }
+}
+END_TEST
+
 START_TEST(bad_messages_are_answered_and_harm_nothing)
 {
     serve_everything();
@@ -421,6 +454,7 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, what_comes_after_its_deadline_is_not_begun);
     tcase_add_test(tcase, a_join_sends_back_what_it_has_no_room_for);
     tcase_add_test(tcase, a_batch_keeps_to_the_message_limit_and_its_writes_are_carried_out);
+    tcase_add_test(tcase, items_of_a_batch_are_carried_out_in_their_order_and_bad_ones_refused);
     tcase_add_test(tcase, bad_messages_are_answered_and_harm_nothing);
     suite_add_tcase(suite, tcase);
     return suite;
