@@ -177,10 +177,6 @@ enum sc_status sc_sp_dial(struct sc_sp_hub *hub, const struct sc_sp_link_options
 enum sc_status sc_sp_dial_locked(struct sc_sp_hub *hub, const struct sc_sp_link_options *options,
                                  struct sc_sp_link **link, char *why);
 
-/* The same with the lock held. */
-enum sc_status sc_sp_dial_locked(struct sc_sp_hub *hub, const struct sc_sp_link_options *options,
-                                 struct sc_sp_link **link, char *why);
-
 /* Closes the link: requests in flight end with SC_UNKNOWN during the call, on_state is not called
  * any more, and the link is freed when nng lets go of it. Lock held. NULL is allowed. */
 void sc_sp_link_close(struct sc_sp_link *link);

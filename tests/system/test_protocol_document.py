@@ -8,6 +8,8 @@ import shutil
 import tempfile
 import unittest
 
+import xxhash
+
 import harness
 from harness import run
 
@@ -38,6 +40,16 @@ def commands(text):
         else:
             found[-1][1] += line + "\n"
     return found
+
+
+def described(text):
+    """The key that a row of the table of slots is about."""
+    if text.startswith("byte"):
+        return bytes.fromhex(text.split(" ", 1)[1])
+    if text == "the 256 bytes 00 to ff":
+        return bytes(range(256))
+    times, key = re.fullmatch(r"(?:([0-9,]+) times )?`(.+?)`(?: \(UTF-8.*)?", text).groups()
+    return key.encode() * int((times or "1").replace(",", ""))
 
 
 def without_versions(text):
@@ -75,11 +87,43 @@ class Document(harness.SharedFleetTest):
                          ran.err)
 
     def test_the_slots_are_those_of_the_map(self):
-        rows = re.findall(r"^\| `([a-z:0-9]+)` \| [0-9a-f]{16} \| (\d+) \|$", section("Slots"), re.M)
-        self.assertEqual(len(rows), 4)
-        for key, slot in rows:
+        rows = re.findall(r"^\| (.*) \| ([0-9a-f]{16}) \| (\d+) \|$", section("Slots"), re.M)
+        self.assertEqual(len(rows), 16)
+        for text, digest, slot in rows:
+            key = described(text)
+            self.assertEqual(xxhash.xxh3_64_hexdigest(key), digest, text)
             self.db.ok("put", key, 1)
-            self.assertEqual(self.db.ok("meta", key)["slot"], int(slot))
+            self.assertEqual(self.db.ok("meta", key)["slot"], int(slot), text)
+
+
+class TcpFleet(harness.Fleet):
+    """With shards that listen on tcp."""
+
+    def make_shard(self, number, wrapper=(), flags=()):
+        shard = super().make_shard(number, wrapper, flags)
+        shard.url = "tcp://127.0.0.1:%d" % harness.free_port()
+        shard.argv[shard.argv.index("--listen") + 1] = shard.url
+        return shard
+
+
+class DirectDocument(harness.SystemTest):
+    def messages(self, url):
+        with harness.Client(url) as client:
+            return client.ok("stats")["messages"]
+
+    def test_the_direct_client_in_python_goes_to_the_shards(self):
+        fleet = TcpFleet(self, 2)
+        directory = self.make_dir()
+        for name in ("client.py", "direct.py"):
+            with open(ROOT + "/docs/examples/" + name, encoding="utf-8") as source:
+                text = source.read().replace("port=7700", "port=%d" % fleet.port)
+            with open(directory + "/" + name, "w", encoding="utf-8") as target:
+                target.write(text)
+        before = self.messages(fleet.url)
+        ran = run(["/usr/bin/python3", "-B", directory + "/direct.py"], cwd=directory)
+        self.assertEqual((ran.code, ran.out), (0, "499500\n[1, 2]\n"), ran.err)
+        self.assertLess(self.messages(fleet.url) - before, 10)
+        self.assertEqual(fleet.client().ok("count"), 1000)
 
 
 if __name__ == "__main__":
