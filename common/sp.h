@@ -57,6 +57,8 @@ struct sc_sp_hub_options {
     void (*on_drained)(void *arg);
     /* Called about every SC_SP_TICK_MS, for time-outs. NULL: none. */
     void (*on_tick)(void *arg);
+    /* Called once after each sc_sp_hub_set_timer, for what cannot wait for a tick. NULL: none. */
+    void (*on_timer)(void *arg);
     void *arg;
     /* With it, see common/sp_descriptor.h, the hub watches its connections on a thread of its own.
      * NULL: threads of nng do, which takes more switches and system calls. */
@@ -73,6 +75,10 @@ enum sc_status sc_sp_hub_open(const struct sc_sp_hub_options *options, struct sc
  * SC_UNKNOWN before it returns; output that has been queued is given `drain_ms` to leave. Origins
  * that have not been answered until then are void. NULL is allowed. */
 void sc_sp_hub_close(struct sc_sp_hub *hub, uint32_t drain_ms);
+
+/* Has on_timer called when the monotonic clock shows `at_ms`, or a little later, unless it is
+ * called earlier for somebody else: there is one timer, and the earliest time counts. Lock held. */
+void sc_sp_hub_set_timer(struct sc_sp_hub *hub, uint64_t at_ms);
 
 void sc_sp_hub_lock(struct sc_sp_hub *hub);
 void sc_sp_hub_unlock(struct sc_sp_hub *hub);

@@ -28,18 +28,44 @@ void sc_sp_caretaker_wake_at(struct sc_sp_hub *hub, uint64_t ms)
     pthread_mutex_unlock(&caretaker->lock);
 }
 
-/* Sleeps until it is time or somebody wants it to stop: false. The hub's lock is not held: to get
- * it back within pthread_cond_wait would not count as waiting for it, and a busy drain would keep
- * it for ever. */
-static bool doze(struct sc_sp_caretaker *caretaker)
+void sc_sp_hub_set_timer(struct sc_sp_hub *hub, uint64_t at_ms)
+{
+    struct sc_sp_caretaker *caretaker = &hub->caretaker;
+    pthread_mutex_lock(&caretaker->lock);
+    if (at_ms < caretaker->timer_ms) {
+        caretaker->timer_ms = at_ms;
+        pthread_cond_signal(&caretaker->wake);
+    }
+    pthread_mutex_unlock(&caretaker->lock);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* What it is time for. */
+struct due {
+    bool round, timer;
+};
+
+/* Sleeps until it is time for something, or somebody wants it to stop: false. The hub's lock is not
+ * held: to get it back within pthread_cond_wait would not count as waiting for it, and a busy drain
+ * would keep it for ever. */
+static bool doze(struct sc_sp_caretaker *caretaker, struct due *due)
 {
     pthread_mutex_lock(&caretaker->lock);
-    while (!caretaker->stop && sc_clock_mono_ms() < caretaker->wake_ms) {
-        struct timespec until = sc_sp_caretaker_time(caretaker->wake_ms);
+    uint64_t now = sc_clock_mono_ms();
+    while (!caretaker->stop && now < earlier(caretaker->wake_ms, caretaker->timer_ms)) {
+        struct timespec until =
+            sc_sp_caretaker_time(earlier(caretaker->wake_ms, caretaker->timer_ms));
         pthread_cond_timedwait(&caretaker->wake, &caretaker->lock, &until);
+        now = sc_clock_mono_ms();
     }
     bool goes_on = !caretaker->stop;
-    caretaker->wake_ms = UINT64_MAX;
+    *due = (struct due){now >= caretaker->wake_ms, now >= caretaker->timer_ms};
+    caretaker->wake_ms = due->round ? UINT64_MAX : caretaker->wake_ms;
+    caretaker->timer_ms = due->timer ? UINT64_MAX : caretaker->timer_ms;
     pthread_mutex_unlock(&caretaker->lock);
     return goes_on;
 }
@@ -101,22 +127,33 @@ static void tick(struct sc_sp_hub *hub)
     }
 }
 
+static void go_round(struct sc_sp_hub *hub)
+{
+    sweep_owners(hub);
+    sweep_conns(hub);
+    tick(hub);
+    sc_sp_caretaker_wake_at(hub, hub->caretaker.tick_ms);
+}
+
 static void *caretaker_thread(void *arg)
 {
     struct sc_sp_hub *hub = arg;
+    struct due due = {.round = true};
     do {
         sc_sp_hub_lock(hub);
         hub->now_ms = sc_clock_mono_ms();
-        sweep_owners(hub);
-        sweep_conns(hub);
-        tick(hub);
+        if (due.timer && hub->options.on_timer != NULL && !hub->closing) {
+            hub->options.on_timer(hub->options.arg);
+        }
+        if (due.round) {
+            go_round(hub);
+        }
         bool ended = !LIST_EMPTY(&hub->ended);
-        sc_sp_caretaker_wake_at(hub, hub->caretaker.tick_ms);
         sc_sp_hub_unlock(hub);
         if (ended) {
             free_ended(hub);
         }
-    } while (doze(&hub->caretaker));
+    } while (doze(&hub->caretaker, &due));
     return NULL;
 }
 
@@ -125,7 +162,7 @@ int sc_sp_caretaker_start(struct sc_sp_hub *hub)
     struct sc_sp_caretaker *caretaker = &hub->caretaker;
     pthread_mutex_init(&caretaker->lock, NULL);
     sc_sp_caretaker_condition(&caretaker->wake);
-    caretaker->wake_ms = UINT64_MAX;
+    caretaker->wake_ms = caretaker->timer_ms = UINT64_MAX;
     return sc_sp_thread_start(&caretaker->thread, "sp:caretaker", caretaker_thread, hub);
 }
 

@@ -190,6 +190,7 @@ struct sc_sp_caretaker {
     pthread_mutex_t lock; /* may be taken while the hub's is held */
     pthread_cond_t wake;
     uint64_t wake_ms; /* guarded by lock */
+    uint64_t timer_ms; /* guarded by lock */
     bool stop; /* guarded by lock */
 };
 

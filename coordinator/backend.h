@@ -1,30 +1,14 @@
 /*
- * Backend: the coordinator's end of one shard. It keeps the link, introduces the shard to the
- * cluster, and carries requests for single keys to it, many in one message.
+ * Backend: the coordinator's end of one shard. It keeps the link and introduces the shard to the
+ * cluster; requests for single keys travel in its lanes.
  *
  *            down --connected--> hello --fresh directory--> adopt --> log it --> grant --> up
  *             ^                    |                                       ^
  *             |                    +--carries our ids----------------------+
  *             +--- connection lost, from anywhere; or "refused": the directory is the wrong one
  *
- * Requests wait in one of two lanes, for reads and for everything that may write, and what waits
- * goes out as one message when the lane has few enough in flight: under load messages grow, when
- * idle nothing waits. Reads have a lane of their own so that they do not wait for the disk: they go
- * as x.peek, and those that the shard sends back, since what they need is not in its memory, go
- * again as x.join in a third lane, for cold reads. So nobody waits for the disk but who needs it.
- *
- * Inside a lane the order of submission is kept, and between reads of one client's request on the
- * same key: when one of them goes to the third lane, those behind it do too.
- *
  * A shard that was stopped or cut off for longer than the time-out of a message refuses it when it
  * comes to it: what has ended as unknown here is not carried out long after.
- *
- * The requests of a client that does not take the replies it has got are put aside: what they would
- * bring does not gather here, and they stand in nobody's way until it does.
- *
- * A request is never sent twice, except one that the shard says it has not begun. When the
- * connection is lost, reads in flight end as unavailable (they may be tried again), writes in
- * flight as unknown; what had not been sent ends as unavailable.
  *
  * Everything here is guarded by the hub's lock.
  */
@@ -34,11 +18,10 @@
 #include "common/config.h"
 #include "common/sp.h"
 #include "coordinator/cluster.h"
-#include "coordinator/run.h"
+#include "coordinator/introduction.h"
+#include "coordinator/lanes.h"
 
 struct sc_backend;
-
-enum sc_backend_lane { SC_BACKEND_READS, SC_BACKEND_WRITES, SC_BACKEND_COLD, SC_BACKEND_LANES };
 
 /* What all backends of a coordinator share; constant after open. */
 struct sc_backend_shared {
@@ -50,6 +33,14 @@ struct sc_backend_shared {
     /* A fresh directory has taken its id: to be put into the map log. The backend goes on when
      * sc_backend_adopted is called. */
     void (*on_adopted)(void *arg, struct sc_backend *backend);
+    /* Whether the shard may be sent the present map now. If not, it stays down, and whoever said so
+     * calls sc_backend_grant in time. */
+    bool (*may_grant)(void *arg, const struct sc_backend *backend);
+    /* The shard has got a map (sc_backend_epoch says which), or is not up any more. */
+    void (*on_change)(void *arg, struct sc_backend *backend);
+    /* The shard does not own the slot of a read: it goes to whoever does. */
+    void (*on_bounce)(void *arg, struct sc_backend *backend, const struct sc_target *target,
+                      struct sc_slice request);
     void *arg;
 };
 
@@ -61,7 +52,16 @@ enum sc_status sc_backend_open(const struct sc_backend_shared *shared, uint32_t 
 void sc_backend_close(struct sc_backend *backend);
 
 uint32_t sc_backend_shard_id(const struct sc_backend *backend);
+const char *sc_backend_url(const struct sc_backend *backend);
+struct sc_sp_hub *sc_backend_hub(const struct sc_backend *backend);
+struct sc_lanes *sc_backend_lanes(struct sc_backend *backend);
 bool sc_backend_up(const struct sc_backend *backend);
+
+/* The epoch of the map that the shard got last, 0: none since it was connected. */
+uint64_t sc_backend_epoch(const struct sc_backend *backend);
+
+/* What the shard said of itself when it was introduced. */
+const struct sc_introduction_hello *sc_backend_hello(const struct sc_backend *backend);
 
 /* Why it is down, in words: "shard 2 at URL: ...". Valid until the next call. */
 const char *sc_backend_why(struct sc_backend *backend);
@@ -75,16 +75,6 @@ void sc_backend_grant(struct sc_backend *backend);
 /* From the hub's tick: asks a shard that was refused again, now and then. */
 void sc_backend_tick(struct sc_backend *backend);
 
-/* Puts a single-key request into a lane, for reads or writes: the caller appends the encoded
- * request to the buffer that is returned and calls sc_backend_submit_end. NULL: the backend is down
- * or its queue is full, and the target has been answered. */
-struct sc_buf *sc_backend_submit_begin(struct sc_backend *backend, enum sc_backend_lane lane,
-                                       const struct sc_run_target *target);
-void sc_backend_submit_end(struct sc_backend *backend, enum sc_backend_lane lane);
-
-/* Sends what waits, as far as the lanes allow. To be called when a receive has been worked off. */
-void sc_backend_flush(struct sc_backend *backend);
-
 /* One request of its own, outside the lanes. done(call, status, reply) is called exactly once;
  * `status` is SC_OK with the reply's body, or SC_UNAVAILABLE (never sent), or SC_UNKNOWN. The call
  * is the caller's memory until then. */
@@ -94,15 +84,23 @@ struct sc_backend_call {
 void sc_backend_call(struct sc_backend *backend, struct sc_backend_call *call,
                      struct sc_slice request);
 
-/* Figures for stats. */
-struct sc_backend_counts {
-    uint64_t messages; /* sent in lanes */
-    uint64_t operations; /* in them */
-    uint64_t waiting; /* operations that have not been sent yet */
-};
-void sc_backend_counts(const struct sc_backend *backend, struct sc_backend_counts *counts);
+/* Translates a time in the future, by our monotonic clock, for the shard: stores into `theirs` what
+ * its own shows then, or a little later, and into `over_ms` from when on, by ours, that has
+ * certainly passed there. False: the shard has not told its clock. */
+bool sc_backend_translate(const struct sc_backend *backend, uint64_t time_ms, uint64_t *theirs,
+                          uint64_t *over_ms);
 
-/* Requests that have not been answered yet, in lanes and calls. */
-uint64_t sc_backend_outstanding(const struct sc_backend *backend);
+/* ---- For its lanes ---- */
+
+/* Begins and ends a message that the shard must not act upon once we have given it up. Only while
+ * it is up. */
+struct sc_buf *sc_backend_begin(struct sc_backend *backend, struct sc_backend_call *call);
+void sc_backend_end(struct sc_backend *backend);
+
+/* Breaks the connection, unless it is lost already. */
+void sc_backend_reset(struct sc_backend *backend, const char *trouble);
+
+void sc_backend_bounce(struct sc_backend *backend, const struct sc_target *target,
+                       struct sc_slice request);
 
 #endif

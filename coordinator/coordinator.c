@@ -134,16 +134,17 @@ static void start_stats(struct sc_coordinator *coordinator, const struct sc_sp_o
     struct sc_buf own = {0};
     uint32_t pairs = 0;
     struct sc_sp_listener_counts sum = {0};
-    struct sc_backend_counts lanes = {0};
+    uint64_t shard_messages = 0;
+    uint64_t operations = 0;
+    uint64_t waiting = 0;
     for (size_t i = 0; i < coordinator->listener_count; i++) {
         sc_sp_listener_add_counts(coordinator->listeners[i], &sum);
     }
     for (size_t i = 0; i < coordinator->fleet.backend_count; i++) {
-        struct sc_backend_counts counts;
-        sc_backend_counts(coordinator->fleet.backends[i], &counts);
-        lanes.messages += counts.messages;
-        lanes.operations += counts.operations;
-        lanes.waiting += counts.waiting;
+        const struct sc_lanes *lanes = sc_backend_lanes(coordinator->fleet.backends[i]);
+        shard_messages += lanes->messages;
+        operations += lanes->operations;
+        waiting += sc_lanes_waiting(lanes);
     }
     own_text(&own, &pairs, "version", SC_VERSION);
     own_text(&own, &pairs, "role", "coordinator");
@@ -155,9 +156,9 @@ static void start_stats(struct sc_coordinator *coordinator, const struct sc_sp_o
     own_number(&own, &pairs, "messages", sum.requests);
     own_number(&own, &pairs, "bytes_in", sum.bytes_in);
     own_number(&own, &pairs, "bytes_out", sum.bytes_out);
-    own_number(&own, &pairs, "shard_messages", lanes.messages);
-    own_number(&own, &pairs, "shard_operations", lanes.operations);
-    own_number(&own, &pairs, "shard_waiting", lanes.waiting);
+    own_number(&own, &pairs, "shard_messages", shard_messages);
+    own_number(&own, &pairs, "shard_operations", operations);
+    own_number(&own, &pairs, "shard_waiting", waiting);
     sc_fanout_stats(&coordinator->fleet, &own, pairs, origin);
 }
 

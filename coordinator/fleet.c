@@ -16,6 +16,38 @@ static void on_adopted(void *arg, struct sc_backend *backend)
     sc_fleet_record(arg, &change, NULL, NULL);
 }
 
+static bool may_grant(void *arg, const struct sc_backend *backend)
+{
+    (void)arg;
+    (void)backend;
+    return true;
+}
+
+static void on_change(void *arg, struct sc_backend *backend)
+{
+    (void)arg;
+    (void)backend;
+}
+
+/* A read whose slot has been handed over since it was sent. */
+static void on_bounce(void *arg, struct sc_backend *from, const struct sc_target *target,
+                      struct sc_slice request)
+{
+    struct sc_fleet *fleet = arg;
+    struct sc_backend *owner = fleet->of_slot[target->slot];
+    if (owner == NULL || owner == from) {
+        sc_target_answer_status(target, SC_UNAVAILABLE,
+                                "the shard has not been told yet that this slot is its own");
+        return;
+    }
+    struct sc_lanes *lanes = sc_backend_lanes(owner);
+    struct sc_buf *out = sc_lanes_submit_begin(lanes, SC_LANE_READS, target);
+    if (out != NULL) {
+        sc_buf_append_slice(out, request);
+        sc_lanes_submit_end(lanes, SC_LANE_READS, target);
+    }
+}
+
 static size_t index_of(const struct sc_fleet *fleet, uint32_t shard_id)
 {
     size_t at = 0;
@@ -163,6 +195,9 @@ enum sc_status sc_fleet_open(struct sc_fleet *fleet, struct sc_sp_hub *hub,
                                                    .message_max = options->message_max,
                                                    .config = &fleet->config,
                                                    .on_adopted = on_adopted,
+                                                   .may_grant = may_grant,
+                                                   .on_change = on_change,
+                                                   .on_bounce = on_bounce,
                                                    .arg = fleet};
         status = open_backends(fleet, why);
     }
@@ -198,7 +233,7 @@ void sc_fleet_close(struct sc_fleet *fleet)
 void sc_fleet_flush(struct sc_fleet *fleet)
 {
     for (size_t i = 0; i < fleet->backend_count; i++) {
-        sc_backend_flush(fleet->backends[i]);
+        sc_lanes_flush(sc_backend_lanes(fleet->backends[i]));
     }
     sc_scanner_flush(fleet);
 }
@@ -243,7 +278,7 @@ uint64_t sc_fleet_outstanding(const struct sc_fleet *fleet)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < fleet->backend_count; i++) {
-        sum += sc_backend_outstanding(fleet->backends[i]);
+        sum += sc_backend_lanes(fleet->backends[i])->outstanding;
     }
     return sum;
 }

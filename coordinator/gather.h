@@ -21,7 +21,7 @@ struct sc_gather *sc_gather_alloc(const struct sc_sp_origin *origin, uint32_t co
 /* Who is to get the reply. */
 const struct sc_sp_origin *sc_gather_origin(const struct sc_gather *gather);
 
-/* One of its items is in a shard's lane for cold reads (coordinator/backend.h). */
+/* One of its items is in a shard's lane for cold reads (coordinator/lanes.h). */
 void sc_gather_set_cold(struct sc_gather *gather);
 bool sc_gather_has_cold(const struct sc_gather *gather);
 

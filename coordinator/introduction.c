@@ -26,49 +26,74 @@ void sc_introduction_put_grant(const struct sc_cluster *cluster, uint32_t shard_
     sc_cluster_put_ranges(cluster, true, out);
 }
 
-/* What a shard says of itself. */
-struct identity {
-    bool adopted;
-    struct sc_slice cluster;
-    uint64_t shard;
-    uint64_t keys;
-    uint64_t clock_ms;
-};
+/* ---- x.hello ---- */
 
-static bool parse_member(struct sc_mp *mp, struct sc_slice name, struct identity *identity)
+static bool read_cluster(struct sc_mp *mp, struct sc_introduction_hello *hello)
 {
+    struct sc_slice id = {0};
+    if (!sc_mp_bytes(mp, &id) || id.size != sizeof hello->cluster) {
+        return false;
+    }
+    memcpy(hello->cluster, id.data, id.size);
+    return true;
+}
+
+/* A move, or nil: none. */
+static bool read_move(struct sc_mp *mp, uint64_t *move)
+{
+    *move = 0;
+    return sc_mp_peek(mp) == SC_MP_NIL ? sc_mp_nil(mp) : sc_mp_uint(mp, move);
+}
+
+static bool read_member(struct sc_mp *mp, struct sc_slice name, struct sc_introduction_hello *hello)
+{
+    const struct {
+        const char *name;
+        uint64_t *number;
+    } numbers[] = {
+        {"shard", &hello->shard},           {"keys", &hello->keys},
+        {"bytes", &hello->bytes},           {"clock_ms", &hello->clock_ms},
+        {"disk_free", &hello->disk_free},   {"memory", &hello->memory},
+        {"memory_max", &hello->memory_max},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        if (sc_slice_equal(name, sc_slice_str(numbers[i].name))) {
+            return sc_mp_uint(mp, numbers[i].number);
+        }
+    }
     if (sc_slice_equal(name, sc_slice_str("adopted"))) {
-        return sc_mp_bool(mp, &identity->adopted);
+        return sc_mp_bool(mp, &hello->adopted);
     }
     if (sc_slice_equal(name, sc_slice_str("cluster"))) {
-        return sc_mp_bytes(mp, &identity->cluster);
+        return read_cluster(mp, hello);
     }
-    if (sc_slice_equal(name, sc_slice_str("shard"))) {
-        return sc_mp_uint(mp, &identity->shard);
+    if (sc_slice_equal(name, sc_slice_str("importing"))) {
+        return read_move(mp, &hello->importing);
     }
-    if (sc_slice_equal(name, sc_slice_str("keys"))) {
-        return sc_mp_uint(mp, &identity->keys);
-    }
-    if (sc_slice_equal(name, sc_slice_str("clock_ms"))) {
-        return sc_mp_uint(mp, &identity->clock_ms);
+    if (sc_slice_equal(name, sc_slice_str("exporting"))) {
+        return read_move(mp, &hello->exporting);
     }
     return sc_mp_skip(mp, NULL); /* of a later version */
 }
 
-static bool parse_identity(struct sc_mp *mp, struct identity *identity)
+bool sc_introduction_read_hello(struct sc_msg_reply *reply, struct sc_introduction_hello *hello)
 {
+    struct sc_mp *mp = &reply->result;
     uint32_t pairs = 0;
+    *hello = (struct sc_introduction_hello){.disk_free = UINT64_MAX};
     if (!sc_mp_map(mp, &pairs)) {
         return false;
     }
     for (uint32_t i = 0; i < pairs; i++) {
         struct sc_slice name;
-        if (!sc_mp_str(mp, &name) || !parse_member(mp, name, identity)) {
+        if (!sc_mp_str(mp, &name) || !read_member(mp, name, hello)) {
             return false;
         }
     }
     return true;
 }
+
+/* ---- Judging ---- */
 
 bool sc_introduction_is_adopted(const struct sc_cluster *cluster, uint32_t shard_id)
 {
@@ -87,31 +112,27 @@ static enum sc_introduction_verdict refuse(char *why, const char *reason)
 }
 
 enum sc_introduction_verdict sc_introduction_judge(const struct sc_cluster *cluster,
-                                                   uint32_t shard_id, struct sc_msg_reply *reply,
-                                                   uint64_t *clock_ms, char *why)
+                                                   uint32_t shard_id,
+                                                   const struct sc_introduction_hello *hello,
+                                                   char *why)
 {
-    struct identity identity = {0};
-    if (!parse_identity(&reply->result, &identity)) {
-        return refuse(why, "what answers there is no shardcask shard");
-    }
-    *clock_ms = identity.clock_ms;
-    if (!identity.adopted && sc_introduction_is_adopted(cluster, shard_id)) {
+    if (!hello->adopted && sc_introduction_is_adopted(cluster, shard_id)) {
         return refuse(why, "its directory is empty, but this shard has data: start it on its own "
                            "directory");
     }
-    if (!identity.adopted && identity.keys > 0) {
+    if (!hello->adopted && hello->keys > 0) {
         return refuse(why, "its directory holds keys of no cluster: start it on an empty one");
     }
-    if (!identity.adopted) {
+    if (!hello->adopted) {
         return SC_INTRODUCTION_ADOPT;
     }
-    if (!sc_slice_equal(identity.cluster, sc_slice(cluster->id, sizeof cluster->id))) {
+    if (memcmp(hello->cluster, cluster->id, sizeof cluster->id) != 0) {
         return refuse(why,
                       "its directory belongs to another cluster: start it on its own directory");
     }
-    if (identity.shard != shard_id) {
+    if (hello->shard != shard_id) {
         sc_why(why, "its directory is that of shard %" PRIu64 ": start it on its own directory",
-               identity.shard);
+               hello->shard);
         return SC_INTRODUCTION_REFUSE;
     }
     return SC_INTRODUCTION_KNOWN;

@@ -26,11 +26,27 @@ enum sc_introduction_verdict {
     SC_INTRODUCTION_REFUSE, /* `why` says why */
 };
 
-/* Judges the reply to x.hello, of which the status is ok. `clock_ms`: what the shard's monotonic
- * clock showed; 0: it did not say. */
+/* What a shard says of itself. */
+struct sc_introduction_hello {
+    bool adopted;
+    uint8_t cluster[16];
+    uint64_t shard;
+    uint64_t keys;
+    uint64_t bytes; /* of their records */
+    uint64_t clock_ms; /* what its monotonic clock shows; 0: it did not say */
+    uint64_t importing, exporting; /* the move that it takes part in, which is being ... */
+    uint64_t disk_free; /* bytes that an import may take */
+    uint64_t memory, memory_max; /* bytes of its index; the limit, 0: none */
+};
+
+/* Reads the reply to x.hello, of which the status is ok. False when it is none. */
+bool sc_introduction_read_hello(struct sc_msg_reply *reply, struct sc_introduction_hello *hello);
+
+/* Judges a shard that is to be `shard_id`. */
 enum sc_introduction_verdict sc_introduction_judge(const struct sc_cluster *cluster,
-                                                   uint32_t shard_id, struct sc_msg_reply *reply,
-                                                   uint64_t *clock_ms, char *why);
+                                                   uint32_t shard_id,
+                                                   const struct sc_introduction_hello *hello,
+                                                   char *why);
 
 /* Whether the map knows that the shard's directory carries its id. */
 bool sc_introduction_is_adopted(const struct sc_cluster *cluster, uint32_t shard_id);

@@ -4,26 +4,31 @@
 
 #include <stdio.h>
 
-static enum sc_backend_lane lane_of(bool writes)
+static enum sc_lane lane_of(bool writes)
 {
-    return writes ? SC_BACKEND_WRITES : SC_BACKEND_READS;
+    return writes ? SC_LANE_WRITES : SC_LANE_READS;
 }
 
-static struct sc_backend *backend_of(const struct sc_fleet *fleet, struct sc_slice key)
+/* Fills in what the target has to tell of the request, and returns the lanes of its shard. */
+static struct sc_lanes *find_lanes(const struct sc_fleet *fleet, struct sc_slice key, enum sc_op op,
+                                   struct sc_target *target)
 {
-    return fleet->of_slot[sc_slot_of_key(key)];
+    uint32_t slot = sc_slot_of_key(key);
+    target->slot = (uint16_t)slot;
+    target->bulky = op == SC_OP_GET;
+    return sc_backend_lanes(fleet->of_slot[slot]);
 }
 
 void sc_router_single(struct sc_fleet *fleet, const struct sc_msg_request *request,
                       const struct sc_sp_origin *origin)
 {
-    struct sc_backend *backend = backend_of(fleet, request->key);
-    enum sc_backend_lane lane = lane_of((sc_op_kind(request->op) & SC_OP_WRITE) != 0);
-    struct sc_run_target target = {.origin = *origin};
-    struct sc_buf *out = sc_backend_submit_begin(backend, lane, &target);
+    enum sc_lane lane = lane_of((sc_op_kind(request->op) & SC_OP_WRITE) != 0);
+    struct sc_target target = {.origin = *origin};
+    struct sc_lanes *lanes = find_lanes(fleet, request->key, request->op, &target);
+    struct sc_buf *out = sc_lanes_submit_begin(lanes, lane, &target);
     if (out != NULL) {
         sc_buf_append_slice(out, request->raw);
-        sc_backend_submit_end(backend, lane);
+        sc_lanes_submit_end(lanes, lane, &target);
     }
 }
 
@@ -87,7 +92,7 @@ void sc_router_multi(struct sc_fleet *fleet, struct sc_msg_request *request,
         reply_too_many(origin, count);
         return;
     }
-    enum sc_backend_lane lane = lane_of(has_write(request, limits));
+    enum sc_lane lane = lane_of(has_write(request, limits));
     struct sc_gather *gather = sc_gather_alloc(origin, count, fleet->message_max);
     for (uint32_t i = 0; i < count; i++) {
         struct sc_msg_request item;
@@ -97,12 +102,12 @@ void sc_router_multi(struct sc_fleet *fleet, struct sc_msg_request *request,
             sc_gather_put_status(gather, i, status, why);
             continue;
         }
-        struct sc_backend *backend = backend_of(fleet, item.key);
-        struct sc_run_target target = {.gather = gather, .index = i};
-        struct sc_buf *out = sc_backend_submit_begin(backend, lane, &target);
+        struct sc_target target = {.gather = gather, .index = i};
+        struct sc_lanes *lanes = find_lanes(fleet, item.key, item.op, &target);
+        struct sc_buf *out = sc_lanes_submit_begin(lanes, lane, &target);
         if (out != NULL) {
             put_item(out, request->op, &item);
-            sc_backend_submit_end(backend, lane);
+            sc_lanes_submit_end(lanes, lane, &target);
         }
     }
 }

@@ -32,7 +32,7 @@ struct sc_slice sc_run_bytes(const struct sc_run *run)
     return sc_slice(run->bytes.data + run->bytes_head, run->bytes.size - run->bytes_head);
 }
 
-static struct sc_run_item *add_item(struct sc_run *run, const struct sc_run_target *target)
+static struct sc_run_item *add_item(struct sc_run *run, const struct sc_target *target)
 {
     if (run->end == run->capacity) {
         run->capacity = run->capacity == 0 ? 16 : run->capacity * 2;
@@ -43,7 +43,7 @@ static struct sc_run_item *add_item(struct sc_run *run, const struct sc_run_targ
     return item;
 }
 
-struct sc_buf *sc_run_push_begin(struct sc_run *run, const struct sc_run_target *target)
+struct sc_buf *sc_run_push_begin(struct sc_run *run, const struct sc_target *target)
 {
     /* Until the end is known, the size is where the encoding begins. */
     add_item(run, target)->size = run->bytes.size;
@@ -89,12 +89,13 @@ void sc_run_move(struct sc_run *from, size_t count, struct sc_run *to)
     take(from, count, bytes);
 }
 
-size_t sc_run_sift(struct sc_run *run, bool (*test)(const struct sc_run_target *target),
+size_t sc_run_sift(struct sc_run *run,
+                   bool (*test)(const void *arg, const struct sc_target *target), const void *arg,
                    struct sc_run *to)
 {
     size_t count = sc_run_count(run);
     size_t at = 0;
-    while (at < count && !test(&sc_run_item(run, at)->target)) {
+    while (at < count && !test(arg, &sc_run_item(run, at)->target)) {
         at++;
     }
     if (at == count) {
@@ -104,7 +105,7 @@ size_t sc_run_sift(struct sc_run *run, bool (*test)(const struct sc_run_target *
     size_t before = sc_run_count(to);
     sc_run_move(run, at, &rest);
     for (; at < count; at++) {
-        sc_run_move(run, 1, test(&sc_run_item(run, 0)->target) ? to : &rest);
+        sc_run_move(run, 1, test(arg, &sc_run_item(run, 0)->target) ? to : &rest);
     }
     sc_run_swap(run, &rest);
     sc_run_fini(&rest);

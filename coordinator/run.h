@@ -7,18 +7,10 @@
 #define SC_COORDINATOR_RUN_H
 
 #include "common/buf.h"
-#include "common/sp.h"
-
-/* Where a reply goes: to a client's connection (gather NULL), or into a collected reply. */
-struct sc_gather;
-struct sc_run_target {
-    struct sc_gather *gather;
-    uint32_t index; /* in the gather */
-    struct sc_sp_origin origin;
-};
+#include "coordinator/target.h"
 
 struct sc_run_item {
-    struct sc_run_target target;
+    struct sc_target target;
     size_t size; /* of its encoding */
 };
 
@@ -52,7 +44,7 @@ static inline struct sc_run_item *sc_run_item(const struct sc_run *run, size_t i
 struct sc_slice sc_run_bytes(const struct sc_run *run);
 
 /* Adds a request at the end: append its encoding to the buffer that is returned, then call end. */
-struct sc_buf *sc_run_push_begin(struct sc_run *run, const struct sc_run_target *target);
+struct sc_buf *sc_run_push_begin(struct sc_run *run, const struct sc_target *target);
 void sc_run_push_end(struct sc_run *run);
 
 /* Takes the oldest request away. */
@@ -61,9 +53,10 @@ void sc_run_pop(struct sc_run *run);
 /* Moves the oldest `count` requests of `from` behind those of `to`. */
 void sc_run_move(struct sc_run *from, size_t count, struct sc_run *to);
 
-/* Moves the requests that `test` is true of behind those of `to`, and keeps the order of all.
- * Returns how many were moved. */
-size_t sc_run_sift(struct sc_run *run, bool (*test)(const struct sc_run_target *target),
+/* Moves the requests that test(arg, ...) is true of behind those of `to`, and keeps the order of
+ * all. Returns how many were moved. */
+size_t sc_run_sift(struct sc_run *run,
+                   bool (*test)(const void *arg, const struct sc_target *target), const void *arg,
                    struct sc_run *to);
 
 void sc_run_swap(struct sc_run *a, struct sc_run *b);

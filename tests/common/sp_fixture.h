@@ -96,6 +96,7 @@ struct server {
     size_t kept_count;
     size_t requests, drained;
     atomic_size_t ticks;
+    atomic_size_t timers;
 };
 
 static inline void server_request(void *arg, const struct sc_sp_origin *origin,
@@ -123,6 +124,11 @@ static inline void server_tick(void *arg)
     atomic_fetch_add(&((struct server *)arg)->ticks, 1);
 }
 
+static inline void server_timer(void *arg)
+{
+    atomic_fetch_add(&((struct server *)arg)->timers, 1);
+}
+
 #define SERVER_MESSAGE_MAX (1u << 20)
 
 static inline struct server *server_start(struct sc_sp_listener_options options)
@@ -132,6 +138,7 @@ static inline struct server *server_start(struct sc_sp_listener_options options)
     struct sc_sp_hub_options hub = {.message_max = SERVER_MESSAGE_MAX,
                                     .on_drained = server_drained,
                                     .on_tick = server_tick,
+                                    .on_timer = server_timer,
                                     .arg = server,
                                     .descriptor = descriptor()};
     ck_assert_int_eq(sc_sp_hub_open(&hub, &server->hub, why), SC_OK);

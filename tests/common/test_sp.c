@@ -175,6 +175,25 @@ START_TEST(the_tick_goes_on)
 }
 END_TEST
 
+START_TEST(a_timer_goes_off_once)
+{
+    struct server *server = server_open(listen_url(_i));
+    sc_sp_hub_lock(server->hub);
+    sc_sp_hub_set_timer(server->hub, sc_clock_mono_ms() + 3600000);
+    sc_sp_hub_set_timer(server->hub, sc_clock_mono_ms() + 2); /* the earlier one counts */
+    sc_sp_hub_unlock(server->hub);
+    ck_eventually(server->hub, atomic_load(&server->timers) == 1);
+    size_t ticks = atomic_load(&server->ticks);
+    ck_eventually(server->hub, atomic_load(&server->ticks) >= ticks + 2); /* these go on */
+    ck_assert_uint_eq(atomic_load(&server->timers), 1U);
+    sc_sp_hub_lock(server->hub);
+    sc_sp_hub_set_timer(server->hub, 0);
+    sc_sp_hub_unlock(server->hub);
+    ck_eventually(server->hub, atomic_load(&server->timers) == 2);
+    server_close(server);
+}
+END_TEST
+
 /* ---- Listening ---- */
 
 static void expect_refusal(const char *url, const char *words)
@@ -340,6 +359,7 @@ int main(void)
     tcase_add_loop_test(traffic, many_clients_are_served_at_once, 0, 2);
     tcase_add_loop_test(traffic, what_is_sent_under_one_lock_leaves_together, 0, 2);
     tcase_add_loop_test(traffic, the_tick_goes_on, 0, 2);
+    tcase_add_loop_test(traffic, a_timer_goes_off_once, 0, 2);
     suite_add_tcase(suite, traffic);
     TCase *listening = tcase_create("listening");
     tcase_add_checked_fixture(listening, sp_setup, sp_teardown);

@@ -23,11 +23,33 @@ static void put_hello(const struct fake_shard *shard, struct sc_buf *out)
     sc_mp_put_uint(out, shard->keys);
 }
 
-static void put_item_reply(const struct fake_shard *shard, const struct sc_msg_request *item,
+/* Notes the order of puts whose values are integers. */
+static void note_put(struct fake_shard *shard, const struct sc_msg_request *item)
+{
+    struct sc_mp mp = sc_mp(item->value);
+    uint64_t number = 0;
+    if (sc_mp_uint(&mp, &number)) {
+        shard->disordered |= number < shard->last_put;
+        shard->last_put = number;
+    }
+}
+
+static void put_item_reply(struct fake_shard *shard, const struct sc_msg_request *item,
                            struct sc_buf *out)
 {
+    if (item->op == SC_OP_PUT) {
+        note_put(shard, item);
+    }
     if (shard->moved) {
         sc_msg_reply_moved(out, "not mine", 9, sc_slice_str(""));
+    } else if (item->op == SC_OP_GET && shard->value_size > 0) {
+        struct sc_buf value = {0};
+        memset(sc_buf_reserve(&value, shard->value_size), 'v', shard->value_size);
+        value.size = shard->value_size;
+        sc_mp_put_array(out, 2);
+        sc_mp_put_uint(out, 0);
+        sc_mp_put_bin(out, sc_buf_slice(&value));
+        sc_buf_fini(&value);
     } else if (item->op == SC_OP_GET) {
         sc_mp_put_array(out, 2);
         sc_mp_put_uint(out, 0);
@@ -40,12 +62,13 @@ static void put_item_reply(const struct fake_shard *shard, const struct sc_msg_r
 static void put_join(struct fake_shard *shard, struct sc_msg_request *request, struct sc_buf *out)
 {
     char why[SC_WHY_SIZE];
+    bool read = false;
     sc_mp_put_array(out, 2);
     sc_mp_put_uint(out, 0);
     sc_mp_put_array(out, request->item_count);
     for (uint32_t i = 0; i < request->item_count; i++) {
         struct sc_msg_request item;
-        if (shard->again_after > 0 && i >= shard->again_after) {
+        if (read && shard->again_after > 0 && i >= shard->again_after) {
             sc_buf_append(out, "\x91\x64", 2);
             continue;
         }
@@ -56,8 +79,9 @@ static void put_join(struct fake_shard *shard, struct sc_msg_request *request, s
             continue;
         }
         put_item_reply(shard, &item, out);
-        shard->items++;
         shard->waited += request->op == SC_OP_X_JOIN ? 1 : 0;
+        read |= item.op == SC_OP_GET;
+        shard->items++;
     }
 }
 
@@ -98,22 +122,13 @@ static void put_reply(struct fake_shard *shard, struct sc_msg_request *request, 
     }
 }
 
-static void on_request(void *arg, const struct sc_sp_origin *origin, struct sc_slice body)
+static void answer(struct fake_shard *shard, const struct sc_sp_origin *origin,
+                   struct sc_slice body)
 {
-    struct fake_shard *shard = arg;
     struct sc_msg_request request;
     char why[SC_WHY_SIZE];
     ck_assert_int_eq(sc_msg_parse_request(body, &limits, &request, why), SC_OK);
     bool joined = request.op == SC_OP_X_JOIN || request.op == SC_OP_X_PEEK;
-    if (joined) {
-        bool hold = shard->hold || (shard->hold_join && request.op == SC_OP_X_JOIN);
-        shard->joins++;
-        if (hold && !shard->has_held) {
-            shard->held = *origin;
-            shard->has_held = true;
-            return;
-        }
-    }
     struct sc_buf *out = sc_sp_reply_begin(origin);
     if (joined && shard->nonsense) {
         sc_buf_append(out, "\xc1", 1);
@@ -125,6 +140,58 @@ static void on_request(void *arg, const struct sc_sp_origin *origin, struct sc_s
         put_reply(shard, &request, out);
     }
     sc_sp_reply_end(origin);
+}
+
+/* What the message is, if it is a joined one: x.join or x.peek; else SC_OP_NONE. */
+static enum sc_op joined_op(struct sc_slice body)
+{
+    struct sc_msg_request request;
+    char why[SC_WHY_SIZE];
+    ck_assert_int_eq(sc_msg_parse_request(body, &limits, &request, why), SC_OK);
+    return request.op == SC_OP_X_JOIN || request.op == SC_OP_X_PEEK ? request.op : SC_OP_NONE;
+}
+
+static void keep(struct sc_sp_origin *kept, struct sc_buf *kept_body, bool *has,
+                 const struct sc_sp_origin *origin, struct sc_slice body)
+{
+    *kept = *origin;
+    kept_body->size = 0;
+    sc_buf_append_slice(kept_body, body);
+    *has = true;
+}
+
+static void on_request(void *arg, const struct sc_sp_origin *origin, struct sc_slice body)
+{
+    struct fake_shard *shard = arg;
+    uint64_t deadline_ms;
+    (void)sc_msg_take_by(&body, &deadline_ms);
+    enum sc_op op = joined_op(body);
+    if (op != SC_OP_NONE) {
+        bool hold = shard->hold || (shard->hold_join && op == SC_OP_X_JOIN);
+        shard->joins++;
+        if (hold && !shard->has_held) {
+            keep(&shard->held, &shard->held_body, &shard->has_held, origin, body);
+            return;
+        }
+        if (shard->hold_second && !shard->has_second) {
+            keep(&shard->second, &shard->second_body, &shard->has_second, origin, body);
+            return;
+        }
+    }
+    answer(shard, origin, body);
+}
+
+void fake_shard_answer_held(struct fake_shard *shard)
+{
+    fake_shard_lock(shard);
+    ck_assert(shard->has_held);
+    answer(shard, &shard->held, sc_buf_slice(&shard->held_body));
+    if (shard->has_second) {
+        answer(shard, &shard->second, sc_buf_slice(&shard->second_body));
+    }
+    shard->has_held = shard->has_second = false;
+    shard->hold = shard->hold_second = false;
+    fake_shard_unlock(shard);
 }
 
 void fake_shard_open(struct fake_shard *shard, const char *url)
@@ -145,10 +212,15 @@ void fake_shard_close(struct fake_shard *shard)
     sc_sp_hub_lock(shard->hub);
     if (shard->has_held) {
         sc_sp_drop(&shard->held);
-        shard->has_held = false;
     }
+    if (shard->has_second) {
+        sc_sp_drop(&shard->second);
+    }
+    shard->has_held = shard->has_second = false;
     sc_sp_hub_unlock(shard->hub);
     sc_sp_hub_close(shard->hub, 0);
+    sc_buf_fini(&shard->held_body);
+    sc_buf_fini(&shard->second_body);
     shard->hub = NULL;
 }
 

@@ -21,12 +21,15 @@ struct fake_shard {
     uint64_t keys;
 
     /* how it answers; set them with the hub's lock held */
-    bool hold; /* keep the next x.join or x.peek unanswered */
+    bool hold; /* keep the next x.join or x.peek unanswered ... */
+    bool hold_second; /* ... and the one after it, too */
     bool hold_join; /* keep the next x.join unanswered */
     bool nonsense; /* answer x.join and x.peek with what is no reply */
     const char *cold; /* a key that is not in memory: x.peek sends back what is on it */
     bool moved; /* answer every request with "moved" */
-    uint32_t again_after; /* carry out so many requests of a message, send back the rest; 0: all */
+    uint32_t again_after; /* carry out so many requests of a message, send back the rest if there
+                             was a read; 0: all */
+    uint32_t value_size; /* answer get with so many bytes; 0: with the key */
     int refuse; /* answer a message as a whole with this status; 0: do not */
 
     /* what came */
@@ -34,15 +37,24 @@ struct fake_shard {
     uint64_t items; /* in them, that were not sent back */
     uint64_t waited; /* of these, in x.join */
     uint64_t grants;
+    bool disordered; /* a put with an integer smaller than one before has been carried out */
+    uint64_t last_put; /* the integer of the last */
     uint64_t epoch, term; /* of the last grant */
     struct sc_sp_origin held;
+    struct sc_buf held_body;
     bool has_held;
+    struct sc_sp_origin second; /* with hold_second */
+    struct sc_buf second_body;
+    bool has_second;
 };
 
 /* Starts to listen. Answers get with the key as value, put with version 1, anything else with ok.
  */
 void fake_shard_open(struct fake_shard *shard, const char *url);
 void fake_shard_close(struct fake_shard *shard);
+
+/* Answers what was kept. */
+void fake_shard_answer_held(struct fake_shard *shard);
 
 void fake_shard_lock(struct fake_shard *shard);
 void fake_shard_unlock(struct fake_shard *shard);

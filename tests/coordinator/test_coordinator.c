@@ -457,6 +457,34 @@ START_TEST(reads_of_one_request_do_not_overtake_a_cold_one)
 }
 END_TEST
 
+/* Reads make it possible that part of a message comes back; what is behind it must wait then. */
+START_TEST(items_of_a_batch_keep_their_order_though_a_shard_sends_some_back)
+{
+    enum { PUTS = 9000 }; /* of several messages */
+    uint32_t count;
+    wait_until_up();
+    fake_shard_lock(&shards[1]);
+    shards[1].again_after = 1000;
+    fake_shard_unlock(&shards[1]);
+    sc_msg_put_op(&request, SC_OP_BATCH, 1);
+    sc_mp_put_array(&request, 2 * PUTS);
+    for (unsigned i = 1; i <= PUTS; i++) {
+        struct sc_buf value = {0};
+        sc_msg_put_key_request(&request, SC_OP_GET, sc_slice_str(KEY_OF_2));
+        sc_mp_put_uint(&value, i);
+        sc_msg_put_put(&request, sc_slice_str(KEY_OF_2), sc_buf_slice(&value), NULL);
+        sc_buf_fini(&value);
+    }
+    ck_assert_int_eq(ask(), SC_OK);
+    ck_assert(sc_mp_array(&call.reply.result, &count));
+    ck_assert_uint_eq(count, 2 * PUTS);
+    fake_shard_lock(&shards[1]);
+    ck_assert(!shards[1].disordered);
+    ck_assert_uint_eq(shards[1].last_put, PUTS);
+    fake_shard_unlock(&shards[1]);
+}
+END_TEST
+
 START_TEST(a_reply_without_sense_costs_the_connection_only)
 {
     wait_until_up();
@@ -561,6 +589,7 @@ static Suite *make_suite(void)
     tcase_add_test(tcase, a_read_that_waits_for_the_disk_holds_up_no_other);
     tcase_add_test(tcase, a_read_that_was_sent_back_as_cold_is_waited_for);
     tcase_add_test(tcase, reads_of_one_request_do_not_overtake_a_cold_one);
+    tcase_add_test(tcase, items_of_a_batch_keep_their_order_though_a_shard_sends_some_back);
     tcase_add_test(tcase, a_reply_without_sense_costs_the_connection_only);
     tcase_add_test(tcase, a_shard_that_refuses_a_message_has_applied_nothing);
     tcase_add_test(tcase, clients_never_see_moved);

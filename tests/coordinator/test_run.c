@@ -6,7 +6,7 @@
 /* Requests are named by their index; it stands in the target and, as text, in the bytes. */
 static void push(struct sc_run *run, uint32_t index)
 {
-    struct sc_run_target target = {.index = index};
+    struct sc_target target = {.index = index};
     char text[16];
     int size = snprintf(text, sizeof text, "<%u>", index);
     sc_buf_append(sc_run_push_begin(run, &target), text, (size_t)size);
@@ -28,13 +28,15 @@ static void check(const struct sc_run *run, const char *expected)
     ck_assert_uint_eq(at, bytes.size);
 }
 
-static bool is_odd(const struct sc_run_target *target)
+static bool is_odd(const void *arg, const struct sc_target *target)
 {
+    (void)arg;
     return target->index % 2 == 1;
 }
 
-static bool is_large(const struct sc_run_target *target)
+static bool is_large(const void *arg, const struct sc_target *target)
 {
+    (void)arg;
     return target->index > 100;
 }
 
@@ -47,12 +49,12 @@ START_TEST(sifting_keeps_the_order_of_all)
         push(&run, i);
     }
     sc_run_pop(&run); /* what was taken away in front is not in the way */
-    ck_assert_uint_eq(sc_run_sift(&run, is_odd, &odd), 4);
+    ck_assert_uint_eq(sc_run_sift(&run, is_odd, NULL, &odd), 4);
     check(&run, "<2><4><6><8>");
     check(&odd, "<7><1><3><5><7>");
     push(&run, 11);
     check(&run, "<2><4><6><8><11>");
-    ck_assert_uint_eq(sc_run_sift(&odd, is_odd, &run), 5);
+    ck_assert_uint_eq(sc_run_sift(&odd, is_odd, NULL, &run), 5);
     check(&odd, "");
     check(&run, "<2><4><6><8><11><7><1><3><5><7>");
     sc_run_fini(&run);
@@ -64,9 +66,9 @@ START_TEST(sifting_may_find_nothing)
 {
     struct sc_run run = {0};
     struct sc_run large = {0};
-    ck_assert_uint_eq(sc_run_sift(&run, is_large, &large), 0);
+    ck_assert_uint_eq(sc_run_sift(&run, is_large, NULL, &large), 0);
     push(&run, 1);
-    ck_assert_uint_eq(sc_run_sift(&run, is_large, &large), 0);
+    ck_assert_uint_eq(sc_run_sift(&run, is_large, NULL, &large), 0);
     check(&run, "<1>");
     check(&large, "");
     sc_run_fini(&run);
