@@ -156,7 +156,7 @@ static const char *const total_names[] = {
     "live_bytes", "dead_bytes",   "tombstones",    "puts",
     "gets",       "dels",         "hits",          "misses",
     "commits",    "syncs",        "bytes_written", "damaged_records",
-    "expired",    "damage"};
+    "cold_reads", "expired",      "damage"};
 #define TOTALS (sizeof total_names / sizeof *total_names)
 
 static void add_totals(struct sc_slice figures, uint64_t totals[TOTALS])

@@ -369,6 +369,7 @@ void sc_bitcask_stats(const struct sc_bitcask *store, struct sc_bitcask_stats *s
         .damaged_records = store->damages.found,
         .damage = store->damages.count + store->damages.overflow,
         .expired = store->expired,
+        .cold_reads = store->cold_reads,
         .open_us = store->open_us,
     };
     for (size_t i = 0; i < store->segment_count; i++) {

@@ -307,6 +307,7 @@ struct sc_bitcask_stats {
     uint64_t damaged_records; /* damage found since open, while opening included */
     uint64_t damage; /* of that, what is still there as far as is known */
     uint64_t expired; /* swept since open */
+    uint64_t cold_reads; /* values that were not in memory when they were asked for */
     uint64_t open_us; /* how long opening took */
 };
 void sc_bitcask_stats(const struct sc_bitcask *store, struct sc_bitcask_stats *stats);

@@ -60,6 +60,7 @@ struct sc_bitcask {
     uint64_t puts, gets, dels, hits, misses;
     struct sc_damages damages;
     uint64_t expired;
+    uint64_t cold_reads;
     uint64_t open_us;
 };
 

@@ -107,6 +107,7 @@ static bool read_now(struct sc_bitcask *store, struct sc_segment *segment, uint6
     /* Fewer bytes may also mean that the file ends there: reading it whole tells. */
     if (*got >= 0 ? (size_t)*got < size : errno == EAGAIN) {
         sc_fetch_want(store->fetch, segment, offset, size);
+        store->cold_reads++;
         return false;
     }
     return true;

@@ -75,6 +75,7 @@ static void put_store(struct writer *writer, const struct sc_bitcask_stats *stat
     number(writer, "damaged_records", stats->damaged_records);
     number(writer, "damage", stats->damage);
     number(writer, "expired", stats->expired);
+    number(writer, "cold_reads", stats->cold_reads);
     number(writer, "open_us", stats->open_us);
 }
 
