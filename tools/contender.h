@@ -31,6 +31,8 @@ struct sc_contender {
     const char *title;
     const char *settings; /* in words */
     void *(*open)(const char *dir, const struct sc_contender_plan *plan);
+    /* These keys are put, deleted or (values) got next; NULL: the engine has no use for that. */
+    void (*ahead)(void *store, const struct sc_slice *keys, size_t count, bool values);
     void (*put)(void *store, struct sc_slice key, struct sc_slice value);
     void (*del)(void *store, struct sc_slice key);
     void (*commit)(void *store, bool sync);

@@ -21,6 +21,19 @@ static void *open_store(const char *dir, const struct sc_contender_plan *plan)
     return store;
 }
 
+/* As a shard does for the items of a message. */
+static void ahead(void *store, const struct sc_slice *keys, size_t count, bool values)
+{
+    enum { PART = 16 };
+    uint64_t hashes[PART];
+    for (size_t i = 0; i < count; i++) {
+        hashes[i % PART] = sc_slot_hash(keys[i]);
+        if (i % PART == PART - 1 || i + 1 == count) {
+            sc_bitcask_prefetch(store, hashes, i % PART + 1, values);
+        }
+    }
+}
+
 static void put(void *store, struct sc_slice key, struct sc_slice value)
 {
     static const struct sc_bitcask_write options = {0};
@@ -82,6 +95,7 @@ const struct sc_contender sc_contender_shardcask = {
     .title = "Shardcask",
     .settings = "files of 256 MiB; checksums verified by every read",
     .open = open_store,
+    .ahead = ahead,
     .put = put,
     .del = del,
     .commit = commit,

@@ -30,6 +30,7 @@ enum sc_engine_bench_better { SC_ENGINE_BENCH_MORE, SC_ENGINE_BENCH_LESS, SC_ENG
     X(PUT_AGAIN, "put_again_per_s", "put, same key again, commits of 64", 0, MORE)           \
     X(PUT_SINGLY, "put_singly_per_s", "put, same key again, each committed", 0, MORE)        \
     X(GET, "get_per_s", "get", 0, MORE)                                                      \
+    X(GET_64, "get_64_per_s", "get, 64 asked for at once", 0, MORE)                          \
     X(GET_ABSENT, "get_absent_per_s", "get, absent", 0, MORE)                                \
     X(DELETE, "delete_per_s", "delete, commits of 64", 0, MORE)                              \
     X(DELETE_SINGLY, "delete_singly_per_s", "delete, each committed", 0, MORE)               \

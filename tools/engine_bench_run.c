@@ -140,6 +140,21 @@ static void put_one(const struct bench *b, uint64_t number)
     b->contender->put(b->store, key_of(&room, number), value_of(b, number));
 }
 
+/* Tells the engine of the keys of a group that begins with operation `i` of `end`. */
+static void announce(const struct bench *b, uint64_t i, uint64_t end, bool values)
+{
+    struct key rooms[SC_ENGINE_BENCH_GROUP];
+    struct sc_slice keys[SC_ENGINE_BENCH_GROUP];
+    uint64_t count = end - i < SC_ENGINE_BENCH_GROUP ? end - i : SC_ENGINE_BENCH_GROUP;
+    if (b->contender->ahead == NULL) {
+        return;
+    }
+    for (uint64_t k = 0; k < count; k++) {
+        keys[k] = key_of(&rooms[k], scattered(i + k, b->keys));
+    }
+    b->contender->ahead(b->store, keys, (size_t)count, values);
+}
+
 static void commit(const struct bench *b, bool sync)
 {
     b->contender->commit(b->store, sync);
@@ -161,6 +176,9 @@ static void measure_puts(struct bench *b, enum sc_engine_bench_measure measure, 
 {
     uint64_t start = now_ns(b);
     for (uint64_t i = 0; i < b->operations; i++) {
+        if (group > 1 && i % group == 0) {
+            announce(b, i, b->operations, false);
+        }
         put_one(b, scattered(i, b->keys));
         if ((i + 1) % group == 0) {
             commit(b, false);
@@ -170,10 +188,13 @@ static void measure_puts(struct bench *b, enum sc_engine_bench_measure measure, 
     note_rate(b, measure, b->operations, start);
 }
 
-static void get_all(const struct bench *b, uint64_t first, bool want)
+static void get_all(const struct bench *b, uint64_t first, uint64_t group, bool want)
 {
     struct sc_buf value = {0};
     for (uint64_t i = 0; i < b->operations; i++) {
+        if (group > 1 && i % group == 0) {
+            announce(b, i, b->operations, true);
+        }
         struct key room;
         value.size = 0;
         bool found =
@@ -185,10 +206,10 @@ static void get_all(const struct bench *b, uint64_t first, bool want)
 }
 
 static void measure_gets(struct bench *b, enum sc_engine_bench_measure measure, uint64_t first,
-                         bool want)
+                         uint64_t group, bool want)
 {
     uint64_t start = now_ns(b);
-    get_all(b, first, want);
+    get_all(b, first, group, want);
     note_rate(b, measure, b->operations, start);
 }
 
@@ -199,6 +220,9 @@ static void measure_deletes(struct bench *b, enum sc_engine_bench_measure measur
     uint64_t start = now_ns(b);
     for (uint64_t i = from; i < to; i++) {
         struct key room;
+        if (group > 1 && (i - from) % group == 0) {
+            announce(b, i, to, false);
+        }
         b->contender->del(b->store, key_of(&room, scattered(i, b->keys)));
         if ((i + 1) % group == 0) {
             commit(b, false);
@@ -215,6 +239,9 @@ static void measure_synced(struct bench *b, enum sc_engine_bench_measure measure
     uint64_t done = 0;
     uint64_t start = sc_clock_mono_ns();
     while ((double)(sc_clock_mono_ns() - start) / 1e9 < SYNCED_SECONDS) {
+        if (writers > 1) {
+            announce(b, done, done + writers, false);
+        }
         for (uint64_t i = 0; i < writers; i++) {
             put_one(b, scattered(done++, b->keys));
         }
@@ -266,6 +293,9 @@ static void measure_load(struct bench *b)
     uint64_t begun_ns = sc_clock_mono_ns();
     for (uint64_t i = 0; i < b->keys; i++) {
         bool last = (i + 1) % SC_ENGINE_BENCH_GROUP == 0 || i + 1 == b->keys;
+        if (i % SC_ENGINE_BENCH_GROUP == 0) {
+            announce(b, i, b->keys, false);
+        }
         put_one(b, scattered(i, b->keys));
         if (last) {
             commit(b, false);
@@ -325,9 +355,10 @@ static void measure_all(struct bench *b)
     uint64_t start = now_ns(b);
     b->contender->settle(b->store);
     note(b, SC_ENGINE_BENCH_SETTLE, (double)(now_ns(b) - start) / 1e9);
-    get_all(b, 0, true);
-    measure_gets(b, SC_ENGINE_BENCH_GET, 0, true);
-    measure_gets(b, SC_ENGINE_BENCH_GET_ABSENT, b->keys, false);
+    get_all(b, 0, 1, true);
+    measure_gets(b, SC_ENGINE_BENCH_GET, 0, 1, true);
+    measure_gets(b, SC_ENGINE_BENCH_GET_64, 0, SC_ENGINE_BENCH_GROUP, true);
+    measure_gets(b, SC_ENGINE_BENCH_GET_ABSENT, b->keys, 1, false);
     close_store(b);
     measure_open(b, SC_ENGINE_BENCH_OPEN);
     if (b->contender == &sc_contender_shardcask) {
