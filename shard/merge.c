@@ -18,7 +18,8 @@
 #include <time.h>
 
 #define SLICE_BYTES ((size_t)256 << 10) /* of records gathered before they are judged */
-#define FLUSH_BYTES ((size_t)1 << 20)
+#define FLUSH_BYTES ((size_t)128 << 10) /* short work: others want the processor too */
+#define MOVE_BYTES 44u /* that moving a key counts for, like reading an entry of a hint */
 #define READ_FAILURES_MAX 3u
 #define BUFFER_KEEP ((size_t)4 << 20)
 
@@ -404,14 +405,26 @@ static bool judge_deletion(struct sc_merge *merge, const struct item *item, bool
     return needed;
 }
 
+/* Brings what the keydir knows of the slice into the processor's cache: the shorter is the lock
+ * held. */
+static void prefetch_locked(const struct sc_merge *merge)
+{
+    const struct slice *slice = &merge->slice;
+    const struct sc_keydir *keydir = merge->store->keydir;
+    for (size_t i = 0; i < slice->count; i++) {
+        sc_keydir_prefetch(keydir, slice->items[i].hash);
+    }
+    for (size_t i = 0; i < slice->count; i++) {
+        (void)sc_keydir_prefetch_key(keydir, slice->items[i].hash, NULL);
+    }
+}
+
 static void judge_locked(struct sc_merge *merge, size_t input)
 {
     const struct sc_segment *segment = merge->choice.inputs[input];
     const struct sc_keydir *keydir = merge->store->keydir;
     struct slice *slice = &merge->slice;
-    for (size_t i = 0; i < slice->count; i++) {
-        sc_keydir_prefetch(keydir, slice->items[i].hash);
-    }
+    prefetch_locked(merge);
     for (size_t i = 0; i < slice->count; i++) {
         struct item *item = &slice->items[i];
         struct sc_keydir_entry entry;
@@ -662,9 +675,7 @@ static void move_locked(struct moving *moving)
     struct sc_merge *merge = moving->merge;
     struct sc_bitcask *store = merge->store;
     struct slice *slice = &merge->slice;
-    for (size_t i = 0; i < slice->count; i++) {
-        sc_keydir_prefetch(store->keydir, slice->items[i].hash);
-    }
+    prefetch_locked(merge);
     for (size_t i = 0; i < slice->count; i++) {
         const struct item *item = &slice->items[i];
         struct sc_location to = {moving->output->index, (uint32_t)item->size, item->offset};
@@ -691,9 +702,10 @@ static void move_slice(struct moving *moving)
     move_locked(moving);
     unlock(merge);
     sc_failpoint("merge_moved");
+    uint64_t bytes = slice->count * (uint64_t)MOVE_BYTES;
     slice->count = 0;
     slice->bytes.size = 0;
-    moving->stopped = !merge->host->proceed(merge->host->arg, 0);
+    moving->stopped = !merge->host->proceed(merge->host->arg, bytes);
 }
 
 static void move_entry(void *arg, const struct sc_hint_entry *entry)

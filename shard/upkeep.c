@@ -18,7 +18,7 @@
 #define RATE_RISE 16 /* times the rate when there is twice as much dead as should be */
 #define RATE_SLACK (UINT64_C(64) << 20) /* dead bytes that do no harm */
 #define RATE_MAX (UINT64_C(1) << 50)
-#define RATE_BURST_NS UINT64_C(20000000)
+#define RATE_BURST_NS UINT64_C(4000000)
 #define PAUSE_NS UINT64_C(50000000) /* between two looks whether to go on */
 #define SYNC_LOOK_NS UINT64_C(500000)
 #define RETRY_MIN_MS UINT64_C(1000)
