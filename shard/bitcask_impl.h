@@ -106,6 +106,11 @@ enum sc_status sc_bitcask_read_meta(struct sc_bitcask *store, const struct sc_ke
 enum sc_status sc_bitcask_read_value(struct sc_bitcask *store, const struct sc_keydir_entry *entry,
                                      struct sc_buf *value, char *why);
 
+/* Appends a record that says that the value of a present key was lost, and points the keydir there.
+ * SC_BUSY, SC_IO, SC_DENIED. */
+enum sc_status sc_bitcask_lose(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
+                               uint64_t expires_ms, char *why);
+
 /* Accounting: the keydir has ceased to point there. `arg` is the store. */
 void sc_bitcask_forget(void *arg, struct sc_location location);
 

@@ -60,6 +60,24 @@ static enum sc_status corrupt(struct sc_bitcask *store, const struct sc_segment 
     return sc_fail(why, SC_CORRUPT, "%s", text);
 }
 
+/* The record says that its value was lost. */
+static enum sc_status lost(struct sc_bitcask *store, const struct sc_segment *segment,
+                           const struct sc_keydir_entry *entry, char *why)
+{
+    const struct sc_damage damage = {
+        .kind = SC_DAMAGE_LOST,
+        .file = segment->number,
+        .offset = entry->location.offset,
+        .size = entry->location.size,
+        .key = entry->key,
+        .live = true,
+    };
+    (void)sc_bitcask_note_damage(store, &damage);
+    return sc_fail(why, SC_CORRUPT,
+                   "the value of this key was lost: damage was found where it stood; write the "
+                   "key anew, or delete it");
+}
+
 static enum sc_status unreadable(const struct sc_bitcask *store, const struct sc_segment *segment,
                                  char *why)
 {
@@ -183,13 +201,13 @@ enum sc_status sc_bitcask_read_meta(struct sc_bitcask *store, const struct sc_ke
     if (status != SC_OK) {
         return status;
     }
-    struct sc_record record;
+    struct sc_record record = {.lost = false};
     if (bytes == NULL) {
         size_t size = SC_RECORD_HEADER_SIZE + entry->key.size;
         sc_buf_reset(&store->scratch, READ_WHOLE_MAX);
         uint8_t *to = sc_buf_reserve(&store->scratch, size);
         if (sc_warmth_read(&store->warmth, segment, at.offset, to, size) &&
-            is_record(to, segment, entry, &record)) {
+            is_record(to, segment, entry, &record) && !record.lost) {
             *version = record.version;
             *value_size = record.value.size;
             return SC_OK;
@@ -203,6 +221,9 @@ enum sc_status sc_bitcask_read_meta(struct sc_bitcask *store, const struct sc_ke
     }
     if (!is_record(bytes, segment, entry, &record)) {
         return corrupt(store, segment, entry, why);
+    }
+    if (record.lost) {
+        return lost(store, segment, entry, why);
     }
     *version = record.version;
     *value_size = record.value.size;
@@ -228,7 +249,7 @@ static enum sc_status read_small(struct sc_bitcask *store, struct sc_segment *se
     const struct sc_location at = entry->location;
     uint8_t *to = sc_buf_reserve(value, at.size);
     const uint8_t *inside = to + SC_RECORD_HEADER_SIZE + entry->key.size;
-    struct sc_record record;
+    struct sc_record record = {.lost = false};
     if (!sc_warmth_read(&store->warmth, segment, at.offset, to, at.size) ||
         !is_whole(to, inside, segment, entry, &record)) {
         enum sc_status status = read_bytes(store, segment, entry, to, at.size, NULL, 0, why);
@@ -236,7 +257,8 @@ static enum sc_status read_small(struct sc_bitcask *store, struct sc_segment *se
             return status;
         }
         if (!is_whole(to, inside, segment, entry, &record)) {
-            return corrupt(store, segment, entry, why);
+            return record.lost ? lost(store, segment, entry, why)
+                               : corrupt(store, segment, entry, why);
         }
         note_read(store, segment, at.offset, at.size);
     }
@@ -254,14 +276,14 @@ static enum sc_status read_large(struct sc_bitcask *store, struct sc_segment *se
     sc_buf_reset(&store->scratch, READ_WHOLE_MAX);
     uint8_t *head = sc_buf_reserve(&store->scratch, head_size);
     uint8_t *to = sc_buf_reserve(value, at.size);
-    struct sc_record record;
+    struct sc_record record = {.lost = false};
     enum sc_status status =
         read_bytes(store, segment, entry, head, head_size, to, at.size - head_size, why);
     if (status != SC_OK) {
         return status;
     }
     if (!is_whole(head, to, segment, entry, &record)) {
-        return corrupt(store, segment, entry, why);
+        return record.lost ? lost(store, segment, entry, why) : corrupt(store, segment, entry, why);
     }
     value->size += record.value.size;
     return SC_OK;
@@ -281,6 +303,9 @@ enum sc_status sc_bitcask_read_value(struct sc_bitcask *store, const struct sc_k
         struct sc_record record;
         bool whole = is_record(bytes, segment, entry, &record);
         assert(whole);
+        if (record.lost) {
+            return lost(store, segment, entry, why);
+        }
         sc_buf_append_slice(value, record.value);
         return SC_OK;
     }

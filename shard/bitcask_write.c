@@ -106,6 +106,42 @@ static enum sc_status append_put(struct sc_bitcask *store, struct sc_slice key, 
     return SC_OK;
 }
 
+enum sc_status sc_bitcask_lose(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
+                               uint64_t expires_ms, char *why)
+{
+    enum sc_status status = may_write_to(store, hash, why);
+    if (status == SC_OK) {
+        status = sc_writer_room(&store->writer, sc_record_size(key.size, 0), true, why);
+    }
+    if (status != SC_OK) {
+        return status;
+    }
+    struct sc_record record = {
+        .version = sc_clock_tick(&store->clock),
+        .expires_ms = expires_ms,
+        .kind = SC_RECORD_PUT,
+        .key = key,
+    };
+    sc_record_lose(&record);
+    struct sc_location at = sc_writer_append(&store->writer, &record, NULL);
+    struct sc_location old;
+    if (sc_keydir_set(store->keydir, key, hash, at, expires_ms, record.version, &old)) {
+        sc_bitcask_forget(store, old);
+    }
+    sc_segment_live(sc_bitcask_segment(store, at), at.size);
+    const struct sc_damage damage = {
+        .kind = SC_DAMAGE_LOST,
+        .file = sc_bitcask_segment(store, at)->number,
+        .offset = at.offset,
+        .size = at.size,
+        .key = key,
+        .version = record.version,
+        .live = true,
+    };
+    (void)sc_bitcask_note_damage(store, &damage);
+    return SC_OK;
+}
+
 static uint64_t expiry(struct sc_bitcask *store, const uint64_t *ttl_ms)
 {
     return ttl_ms == NULL ? 0 : sc_clock_now_ms(&store->clock) + *ttl_ms;

@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "shard/bitcask_impl.h"
 #include "shard/quarantine.h"
+#include "shard/rescue.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -110,6 +111,51 @@ static void heal_hint_locked(struct sc_care *care, uint64_t file)
     }
 }
 
+static bool is_tended(const struct sc_damages_entry *entry)
+{
+    switch (entry->damage.kind) {
+    case SC_DAMAGE_VALUE:
+        return entry->kept;
+    case SC_DAMAGE_STRETCH:
+        return entry->kept && entry->damage.known;
+    case SC_DAMAGE_END:
+    case SC_DAMAGE_FILE:
+        return entry->damage.known;
+    default:
+        return true;
+    }
+}
+
+/* A file was read to its end. When all damage in it has been seen to, merges may take it. */
+static void judge_file_locked(struct sc_care *care, uint64_t file)
+{
+    struct sc_bitcask *store = care->store;
+    const struct sc_damages *damages = &store->damages;
+    bool tended = damages->overflow == 0;
+    for (size_t i = 0; i < damages->count; i++) {
+        tended =
+            tended && (damages->entries[i].damage.file != file || is_tended(&damages->entries[i]));
+    }
+    for (size_t i = 0; i < store->segment_count; i++) {
+        struct sc_segment *segment = store->segments[i];
+        if (segment != NULL && segment->number == file && segment->untended && tended) {
+            segment->untended = false;
+            segment->tended = true;
+        }
+    }
+}
+
+static void mark_untended_locked(struct sc_care *care, uint64_t file)
+{
+    struct sc_bitcask *store = care->store;
+    for (size_t i = 0; i < store->segment_count; i++) {
+        struct sc_segment *segment = store->segments[i];
+        if (segment != NULL && segment->number == file) {
+            segment->untended = true;
+        }
+    }
+}
+
 void sc_care_found(struct sc_care *care, const struct sc_damage *damage)
 {
     if (damage->kind == SC_DAMAGE_MANIFEST) {
@@ -125,6 +171,9 @@ void sc_care_found(struct sc_care *care, const struct sc_damage *damage)
     bool wanted = has_bytes(damage) && entry != NULL && !entry->kept;
     if (wanted) {
         entry->tried = true;
+    }
+    if (is_new && damage->kind != SC_DAMAGE_HINT && damage->kind != SC_DAMAGE_LOST) {
+        mark_untended_locked(care, damage->file); /* until the whole file was read */
     }
     unlock(care);
     if (is_new) {
@@ -168,6 +217,48 @@ void sc_care_attend(struct sc_care *care)
     }
 }
 
+/* The stretches of a file of which no hint tells; the caller frees them. */
+static struct sc_rescue_range *find_unknown(struct sc_care *care, uint64_t file, size_t *count)
+{
+    const struct sc_damages *damages = &care->store->damages;
+    *count = 0;
+    lock(care);
+    struct sc_rescue_range *ranges = sc_calloc(damages->count + 1, sizeof *ranges);
+    for (size_t i = 0; i < damages->count; i++) {
+        const struct sc_damage *damage = &damages->entries[i].damage;
+        if (damage->file == file && !damage->known &&
+            (damage->kind == SC_DAMAGE_STRETCH || damage->kind == SC_DAMAGE_END)) {
+            ranges[(*count)++] =
+                (struct sc_rescue_range){damage->offset, damage->offset + damage->size};
+        }
+    }
+    unlock(care);
+    return ranges;
+}
+
+static void rescue(struct sc_care *care, uint64_t file)
+{
+    char why[SC_WHY_SIZE];
+    uint64_t rescued = 0;
+    size_t count;
+    struct sc_rescue_range *ranges = find_unknown(care, file, &count);
+    enum sc_status status =
+        count > 0 ? sc_rescue_run(care->store, &care->host, file, ranges, count, &rescued, why)
+                  : SC_OK;
+    if (rescued > 0) {
+        sc_log_error("scrub: the values of %" PRIu64
+                     " keys are lost with what is damaged in file %" PRIu64
+                     " of %s: reading them answers corrupt until they are written or deleted",
+                     rescued, file, care->store->files.path);
+    }
+    if (status != SC_OK) {
+        sc_log_error("scrub: which values are lost in file %" PRIu64
+                     " of %s could not be noted: %s; it is tried again with the next scrub",
+                     file, care->store->files.path, why);
+    }
+    free(ranges);
+}
+
 bool sc_care_wanted(const struct sc_care *care)
 {
     return care->store->damages.fresh;
@@ -185,7 +276,9 @@ void sc_care_end(struct sc_care *care, uint64_t file, bool whole)
     if (whole) {
         lock(care);
         sc_damages_forget_unseen(&care->store->damages, file);
+        judge_file_locked(care, file);
         unlock(care);
+        rescue(care, file);
     }
     if (file == 0) { /* the end of the pass */
         care->logged = 0;

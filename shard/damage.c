@@ -50,6 +50,7 @@ const char *sc_damage_meaning(const struct sc_damage *damage)
     switch (damage->kind) {
     case SC_DAMAGE_VALUE:
     case SC_DAMAGE_RECORD:
+    case SC_DAMAGE_LOST:
         return damage->live
                    ? "the value of the key is lost: reading it answers corrupt until it is "
                      "written or deleted"

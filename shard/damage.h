@@ -6,6 +6,7 @@
  *   value     header and key of a record are whole, the value is not what was written
  *   record    a record in a damaged stretch, which the hint tells of
  *   stretch   bytes that are no whole record
+ *   lost      a record that says that the value was lost before
  *   end       the end of a data file is missing
  *   file      a whole data file is missing, or is another one
  *
@@ -33,6 +34,7 @@
     X(SC_DAMAGE_VALUE, "value")       \
     X(SC_DAMAGE_RECORD, "record")     \
     X(SC_DAMAGE_STRETCH, "stretch")   \
+    X(SC_DAMAGE_LOST, "lost")         \
     X(SC_DAMAGE_END, "end")           \
     X(SC_DAMAGE_FILE, "file")         \
     X(SC_DAMAGE_HEAD, "head")         \
@@ -54,9 +56,9 @@ struct sc_damage {
     uint64_t file; /* number of the data file; 0: none */
     uint64_t offset; /* in it, of a hint in that ... */
     uint64_t size;
-    struct sc_slice key; /* value, record; data is NULL: not known */
+    struct sc_slice key; /* value, record, lost; data is NULL: not known */
     uint64_t version; /* of that record; 0: not known */
-    bool live; /* value, record: nothing newer is there: the key answers SC_CORRUPT */
+    bool live; /* value, record, lost: nothing newer is there: the key answers SC_CORRUPT */
     bool known; /* stretch, end, file: the hint tells of every record that was there */
     bool unreadable; /* the disk gave an error */
 };

@@ -162,6 +162,27 @@ enum sc_status sc_hint_load(const struct sc_files *files, uint64_t number, uint6
     return status;
 }
 
+struct telling {
+    uint64_t next, to; /* it tells of all records up to `next` */
+};
+
+static void tell_entry(void *arg, const struct sc_hint_entry *entry)
+{
+    struct telling *telling = arg;
+    if (entry->offset == telling->next && entry->offset < telling->to) {
+        telling->next += entry->size;
+    }
+}
+
+bool sc_hint_tells(const struct sc_files *files, uint64_t number, uint64_t salt, uint64_t size,
+                   uint64_t from, uint64_t to)
+{
+    struct telling telling = {.next = from, .to = to};
+    uint64_t covered;
+    return sc_hint_load(files, number, salt, size, tell_entry, &telling, &covered, NULL) == SC_OK &&
+           telling.next == to;
+}
+
 /* ---- Building ---- */
 
 struct builder {

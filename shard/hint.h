@@ -61,6 +61,11 @@ enum sc_status sc_hint_load(const struct sc_files *files, uint64_t number, uint6
                             uint64_t size, sc_hint_visit_fn *visit, void *arg, uint64_t *covered,
                             char *why);
 
+/* Whether the hint tells of every record that was between two places of the data file, the first of
+ * which is where one should begin. */
+bool sc_hint_tells(const struct sc_files *files, uint64_t number, uint64_t salt, uint64_t size,
+                   uint64_t from, uint64_t to);
+
 /* Reads a data file, which must not change meanwhile, syncs it and writes its hint. Any thread.
  * SC_CORRUPT: damage forbids it. SC_IO. */
 enum sc_status sc_hint_build(const struct sc_files *files, uint64_t number, uint64_t salt,

@@ -22,6 +22,7 @@
 #define MOVE_BYTES 44u /* that moving a key counts for, like reading an entry of a hint */
 #define READ_FAILURES_MAX 3u
 #define BUFFER_KEEP ((size_t)4 << 20)
+#define LOST_MAX 1024u /* values; what is more the next scrub tells of */
 
 /* A record that was read and waits for judgement, or for being moved in the keydir. */
 struct item {
@@ -45,6 +46,14 @@ struct output {
     bool enlisted;
 };
 
+/* A record in an output that says that its value was lost. */
+struct lost_value {
+    uint64_t file;
+    uint64_t offset, size;
+    uint64_t version;
+    struct sc_buf key;
+};
+
 struct sc_merge {
     struct sc_bitcask *store; /* kept */
 
@@ -66,6 +75,8 @@ struct sc_merge {
     struct sc_buf buffer; /* the end of the last output, not written yet */
     struct sc_manifest_fence *fences; /* of each slot; NULL: there are none */
     bool kept; /* MANIFEST may be the old one after a crash: the inputs must not be removed */
+    struct lost_value *lost; /* what the outputs say that was lost, to be noted */
+    size_t lost_count;
 };
 
 struct sc_merge *sc_merge_alloc(struct sc_bitcask *store)
@@ -132,7 +143,8 @@ void sc_merge_ask(struct sc_merge *merge)
             segment->asked = true;
         }
     }
-    if (active != NULL && sc_segment_dead_bytes(active) + active->deletion_bytes > 0) {
+    if (active != NULL && (sc_segment_dead_bytes(active) + active->deletion_bytes > 0 ||
+                           active->untended || active->tended)) {
         active->asked = true;
     }
     merge->figures.asked = true;
@@ -145,7 +157,7 @@ static void end_asked(struct sc_merge *merge)
     merge->figures.asked = false;
     for (size_t i = 0; i < store->segment_count; i++) {
         struct sc_segment *segment = store->segments[i];
-        if (segment != NULL && segment->asked && !segment->damaged) {
+        if (segment != NULL && segment->asked && !segment->damaged && !segment->untended) {
             bool waits = !sc_writer_is_done(&store->writer, segment);
             segment->asked = waits;
             merge->figures.asked = merge->figures.asked || waits;
@@ -347,6 +359,48 @@ static enum sc_status finish_output(struct sc_merge *merge, char *why)
     return status;
 }
 
+static void remember_lost(struct sc_merge *merge, const struct sc_record *record, uint64_t size)
+{
+    const struct sc_segment *segment = last_output(merge);
+    if (merge->lost_count == LOST_MAX) {
+        return;
+    }
+    if (merge->lost == NULL) {
+        merge->lost = sc_calloc(LOST_MAX, sizeof *merge->lost);
+    }
+    struct lost_value *lost = &merge->lost[merge->lost_count++];
+    *lost = (struct lost_value){segment->number, segment->size, size, record->version, {0}};
+    sc_buf_append_slice(&lost->key, record->key);
+}
+
+static void forget_lost(struct sc_merge *merge)
+{
+    for (size_t i = 0; i < merge->lost_count; i++) {
+        sc_buf_fini(&merge->lost[i].key);
+    }
+    free(merge->lost);
+    merge->lost = NULL;
+    merge->lost_count = 0;
+}
+
+/* The outputs are part of the store now: notes what they say. */
+static void note_lost_locked(struct sc_merge *merge)
+{
+    for (size_t i = 0; i < merge->lost_count; i++) {
+        const struct lost_value *lost = &merge->lost[i];
+        const struct sc_damage damage = {
+            .kind = SC_DAMAGE_LOST,
+            .file = lost->file,
+            .offset = lost->offset,
+            .size = lost->size,
+            .key = sc_buf_slice(&lost->key),
+            .version = lost->version,
+            .live = true,
+        };
+        (void)sc_bitcask_note_damage(merge->store, &damage);
+    }
+}
+
 static enum sc_status write_record(struct sc_merge *merge, const struct sc_record *record,
                                    char *why)
 {
@@ -365,6 +419,9 @@ static enum sc_status write_record(struct sc_merge *merge, const struct sc_recor
     }
     if (!sc_segment_allocate(segment, size, true)) {
         return file_fail(merge, segment, "get disk space for", why);
+    }
+    if (record->lost) {
+        remember_lost(merge, record, size);
     }
     sc_record_encode(sc_buf_reserve(&merge->buffer, size), record, segment->salt ^ segment->size);
     merge->buffer.size += size;
@@ -393,6 +450,7 @@ static bool judge_dead(const struct sc_merge *merge, struct item *item, bool pre
         return false;
     }
     record->kind = SC_RECORD_TOMBSTONE;
+    record->lost = false;
     record->expires_ms = 0;
     record->value = sc_slice(NULL, 0);
     return true;
@@ -514,7 +572,7 @@ static enum sc_status leave_out(struct sc_merge *merge, struct sc_segment *segme
             " are damaged: the file stays and is not merged",
             name, merge->store->files.path, item->size, item->offset);
     lock(merge);
-    segment->damaged = true;
+    segment->untended = true;
     if (lost) {
         segment->version_min = 0;
         segment->clean = 0;
@@ -537,23 +595,147 @@ static enum sc_status unreadable(struct sc_merge *merge, struct sc_segment *segm
     return SC_IO;
 }
 
+/* ---- Damage that was seen to ---- */
+
+/* Whether the damaged bytes are in the quarantine. */
+static bool is_kept(const struct sc_merge *merge, const struct sc_segment *segment,
+                    const struct sc_walk_item *item)
+{
+    const struct sc_damage damage = {
+        .kind = item->kind == SC_WALK_DAMAGE ? SC_DAMAGE_STRETCH : SC_DAMAGE_VALUE,
+        .file = segment->number,
+        .offset = item->offset,
+        .size = item->size,
+        .key = item->kind == SC_WALK_DAMAGE ? sc_slice(NULL, 0) : item->record.key,
+    };
+    lock(merge);
+    const struct sc_damages_entry *entry = sc_damages_find(&merge->store->damages, &damage);
+    bool kept = entry != NULL && entry->kept && entry->damage.size >= item->size;
+    unlock(merge);
+    return kept;
+}
+
+/* A record whose value is damaged: what is left to say is that the value was lost. */
+static enum sc_status take_lost(struct sc_merge *merge, size_t input,
+                                const struct sc_walk_item *item, char *why)
+{
+    struct sc_walk_item lost = *item;
+    sc_record_lose(&lost.record);
+    return take_record(merge, input, &lost, why);
+}
+
+/* Takes what the hint knows of a stretch without records. */
+struct taking {
+    struct sc_merge *merge;
+    size_t input;
+    uint64_t from, to;
+    enum sc_status status;
+    char *why;
+};
+
+static void take_hinted(void *arg, const struct sc_hint_entry *entry)
+{
+    struct taking *taking = arg;
+    if (taking->status != SC_OK || entry->offset < taking->from || entry->offset >= taking->to) {
+        return;
+    }
+    struct sc_walk_item item = {SC_WALK_RECORD, entry->offset, entry->size, entry->record};
+    if (item.record.kind == SC_RECORD_PUT) {
+        sc_record_lose(&item.record);
+    }
+    taking->status = take_record(taking->merge, taking->input, &item, taking->why);
+}
+
+/* The size that an input should have. */
+static uint64_t expected_size(const struct sc_merge *merge, const struct sc_segment *segment)
+{
+    struct sc_manifest_file file = {0};
+    (void)sc_manifest_find_file(merge->store->manifest, segment->number, &file);
+    return file.settled_size > segment->size ? file.settled_size : segment->size;
+}
+
+/* Whether the hint can stand in for these bytes of an input. */
+static bool is_hinted(const struct sc_merge *merge, const struct sc_segment *segment, uint64_t from,
+                      uint64_t to)
+{
+    return sc_hint_tells(&merge->store->files, segment->number, segment->salt,
+                         expected_size(merge, segment), from, to);
+}
+
+static enum sc_status take_stretch(struct sc_merge *merge, size_t input, uint64_t from, uint64_t to,
+                                   char *why)
+{
+    const struct sc_segment *segment = merge->choice.inputs[input];
+    char what[SC_WHY_SIZE];
+    uint64_t covered;
+    struct taking taking = {merge, input, from, to, SC_OK, why};
+    enum sc_status status =
+        sc_hint_load(&merge->store->files, segment->number, segment->salt,
+                     to > segment->size ? to : segment->size, take_hinted, &taking, &covered, what);
+    if (taking.status != SC_OK) {
+        return taking.status;
+    }
+    return status == SC_OK ? SC_OK
+                           : sc_fail(why, SC_IO, "the hint of file %" PRIu64 " in %s: %s",
+                                     segment->number, merge->store->files.path, what);
+}
+
+/* The bytes that should be behind the last record that is left, but are missing. */
+static enum sc_status take_end(struct sc_merge *merge, size_t input, uint64_t from, uint64_t to,
+                               char *why)
+{
+    struct sc_segment *segment = merge->choice.inputs[input];
+    const struct sc_walk_item item = {SC_WALK_DAMAGE, from, to - from, {0}};
+    return is_hinted(merge, segment, from, to) ? take_stretch(merge, input, from, to, why)
+                                               : leave_out(merge, segment, &item, why);
+}
+
+static enum sc_status take_item(struct sc_merge *merge, size_t input,
+                                const struct sc_walk_item *item, char *why)
+{
+    struct sc_segment *segment = merge->choice.inputs[input];
+    if (item->kind == SC_WALK_RECORD) {
+        return take_record(merge, input, item, why);
+    }
+    if (!is_kept(merge, segment, item)) {
+        return leave_out(merge, segment, item, why);
+    }
+    if (item->kind != SC_WALK_DAMAGE) {
+        return take_lost(merge, input, item, why);
+    }
+    uint64_t end = item->offset + item->size;
+    return is_hinted(merge, segment, item->offset, end)
+               ? take_stretch(merge, input, item->offset, end, why)
+               : leave_out(merge, segment, item, why);
+}
+
+/* ---- Reading ---- */
+
 static enum sc_status copy_input(struct sc_merge *merge, size_t input, char *why)
 {
     struct sc_segment *segment = merge->choice.inputs[input];
+    uint64_t expected = expected_size(merge, segment);
+    uint64_t end = SC_SEGMENT_HEADER_SIZE;
     struct sc_walk walk;
     struct sc_walk_item item;
     size_t void_count;
     struct sc_manifest_void *voids =
         sc_manifest_voids(merge->store->manifest, segment->number, &void_count);
     enum sc_status status = SC_OK;
-    sc_walk_init(&walk, segment->fd, segment->salt, SC_SEGMENT_HEADER_SIZE, segment->size, voids,
-                 void_count);
+    sc_walk_init(&walk, segment->fd, segment->salt, end, segment->size, voids, void_count);
     while (status == SC_OK && sc_walk_next(&walk, &item)) {
-        status = item.kind == SC_WALK_RECORD ? take_record(merge, input, &item, why)
-                                             : leave_out(merge, segment, &item, why);
+        end = item.offset + item.size;
+        if (item.kind == SC_WALK_DAMAGE && end == segment->size && end < expected) {
+            end = item.offset; /* a record that was cut through: one with what is missing */
+        } else {
+            status = take_item(merge, input, &item, why);
+        }
     }
     if (status == SC_OK && walk.status != SC_OK) {
         status = unreadable(merge, segment, walk.error, why);
+    }
+    if (status == SC_OK && segment->size < expected && end < expected) {
+        status = take_end(merge, input, end, expected, why);
     }
     if (status == SC_OK && merge->slice.count > 0) {
         status = end_slice(merge, input, why);
@@ -649,6 +831,7 @@ static enum sc_status commit(struct sc_merge *merge, char *why)
         merge->choice.inputs[i]->retired = true;
         sc_damages_forget_file(&merge->store->damages, merge->choice.inputs[i]->number);
     }
+    note_lost_locked(merge);
     unlock(merge);
     return SC_OK;
 }
@@ -875,6 +1058,7 @@ static enum sc_status run_once(struct sc_merge *merge, char *why)
     if (status == SC_OK) {
         drop_inputs(merge);
     }
+    forget_lost(merge);
     lock(merge);
     end_locked(merge, status, why);
     unlock(merge);

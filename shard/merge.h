@@ -26,8 +26,12 @@
  * A record may only go when what has taken its place is on disk: before MANIFEST is replaced the
  * log is synced up to everything that a judgement was based on.
  *
- * An input that cannot be read to its end without any damage is not merged: it stays, and so does
- * everything in it. It is not chosen again by this process.
+ * An input with damage is merged only when the damage has been seen to: its bytes are in the
+ * quarantine (shard/quarantine.h). Of a record whose value is damaged the outputs say that the
+ * value was lost (shard/record.h), with its version and expiry, as long as it is needed: so no
+ * older value comes back. What stood in a stretch without records is known by the hint, or not:
+ * with a hint that tells of every record in it, deletions are taken from there, and puts as values
+ * that were lost; without one the input stays, and so does everything in it.
  *
  * A record that a fence makes dead (shard/fence.h) is never copied: its copy would lie behind the
  * fence. While slots move, or a fence is set, merges are held: what is under way is given up.

@@ -18,13 +18,15 @@ struct candidates {
 /* Can it be an input? */
 static bool is_eligible(const struct sc_bitcask *store, const struct sc_segment *segment)
 {
-    return !segment->retired && !segment->damaged && sc_writer_is_done(&store->writer, segment);
+    return !segment->retired && !segment->damaged && !segment->untended &&
+           sc_writer_is_done(&store->writer, segment);
 }
 
 /* Deletions with a version below this hide nothing in that file. */
 static uint64_t bound_of(const struct sc_segment *segment)
 {
-    if (segment->retired || (!segment->damaged && sc_segment_dead_bytes(segment) == 0)) {
+    bool counted = !segment->damaged && !segment->untended;
+    if (segment->retired || (counted && sc_segment_dead_bytes(segment) == 0)) {
         return UINT64_MAX;
     }
     return segment->version_min > segment->clean ? segment->version_min : segment->clean + 1;
@@ -69,7 +71,7 @@ static uint64_t gain_of(const struct bounds *bounds, const struct sc_segment *se
         return SC_SEGMENT_HEADER_SIZE; /* empty: a leftover */
     }
     return sc_segment_dead_bytes(segment) +
-           (is_free(bounds, segment) ? segment->deletion_bytes : 0);
+           (is_free(bounds, segment) ? segment->deletion_bytes : 0) + (segment->tended ? 1 : 0);
 }
 
 static void add(struct candidates *candidates, struct sc_segment *segment, uint64_t gain)

@@ -18,13 +18,20 @@ static uint32_t value_checksum(struct sc_slice value)
     return (uint32_t)XXH3_64bits(value.data, value.size);
 }
 
+/* What a put has in place of the checksum of a value that was lost. */
+static uint32_t lost_checksum(void)
+{
+    return ~value_checksum((struct sc_slice){NULL, 0});
+}
+
 void sc_record_encode(uint8_t *to, const struct sc_record *record, uint64_t seed)
 {
     assert(record->key.size > 0 && record->key.size <= UINT16_MAX);
     assert(record->value.size < SC_RECORD_SIZE_MAX);
+    assert(!record->lost || (record->kind == SC_RECORD_PUT && record->value.size == 0));
     size_t used = SC_RECORD_HEADER_SIZE + record->key.size + record->value.size;
     size_t size = (size_t)sc_record_size(record->key.size, record->value.size);
-    sc_le32_put(to + 4, value_checksum(record->value));
+    sc_le32_put(to + 4, record->lost ? lost_checksum() : value_checksum(record->value));
     sc_le64_put(to + 8, record->version);
     sc_le64_put(to + 16, record->expires_ms);
     sc_le32_put(to + 24, (uint32_t)record->value.size);
@@ -72,6 +79,8 @@ bool sc_record_decode(const uint8_t *from, const struct sc_record_extent *extent
         .key = {key, extent->key_size},
         .value = {key + extent->key_size, extent->value_size},
     };
+    record->lost = record->kind == SC_RECORD_PUT && extent->value_size == 0 &&
+                   sc_le32_get(from + 4) == lost_checksum();
     if (record->kind == SC_RECORD_CLEAR) {
         uint32_t first;
         uint32_t last;

@@ -19,6 +19,9 @@
  * the clear's is deleted, wherever it is. Of two records with one key the larger version wins,
  * wherever they are.
  *
+ * A put without a value whose value checksum is wrong says that the key's value was lost: damage
+ * was found where it stood. Such a record is whole, and counts like any put.
+ *
  * The header's checksum covers the value's, so a record is whole when both hold; when only the
  * value's does not, the key is still known. The seed ties a record to its place: a copy of it
  * elsewhere, say in a backup of a data file that was stored as a value, is never taken for a record
@@ -45,6 +48,7 @@ struct sc_record {
     enum sc_record_kind kind;
     struct sc_slice key;
     struct sc_slice value;
+    bool lost; /* a put that says that the value was lost; it has none */
 };
 
 /* Bytes of the whole record, padding included. */
@@ -72,6 +76,13 @@ bool sc_record_extent(const uint8_t *header, struct sc_record_extent *extent);
  * lie beyond what was read, is not looked at. */
 bool sc_record_decode(const uint8_t *from, const struct sc_record_extent *extent, uint64_t seed,
                       struct sc_record *record);
+
+/* Makes a put say that its value was lost. */
+static inline void sc_record_lose(struct sc_record *record)
+{
+    record->lost = true;
+    record->value = (struct sc_slice){NULL, 0};
+}
 
 /* Whether a value is the one that the header at `header` was written for. */
 bool sc_record_value_ok(const uint8_t *header, struct sc_slice value);

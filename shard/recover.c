@@ -302,7 +302,7 @@ static enum sc_status load_file(struct sc_bitcask *store, const struct sc_manife
     segment->sealed = file->settled_size > 0 || !loading.whole;
     segment->settled = file->settled_size > 0;
     segment->hint_hopeless = loading.lossy || loading.cut;
-    segment->damaged = loading.damaged;
+    segment->untended = loading.damaged;
     segment->version_min = loading.lossy ? 0 : segment->version_min; /* who knows what was there */
     segment->clean = loading.lossy ? 0 : file->clean;
     free(voids);

@@ -45,6 +45,7 @@ struct reading {
     uint64_t salt;
     uint64_t end; /* of what was committed */
     uint64_t expected; /* size that it should have */
+    uint64_t reached; /* where the last record ended, or should have */
     bool sealed;
     char name[SC_FILES_NAME_SIZE];
     struct sc_diskfile file;
@@ -200,6 +201,20 @@ static void add_stretch(struct reading *reading, enum sc_damage_kind kind, uint6
     reading->stretches[reading->stretch_count++] = (struct stretch){kind, from, to, from};
 }
 
+/* The end of the file is missing: from the last record on that is there, be it cut through. */
+static void add_end(struct reading *reading)
+{
+    struct stretch *last =
+        reading->stretch_count > 0 ? &reading->stretches[reading->stretch_count - 1] : NULL;
+    uint64_t from = reading->reached > reading->file.size ? reading->reached : reading->file.size;
+    if (last != NULL && last->to == reading->file.size) {
+        last->kind = SC_DAMAGE_END;
+        last->to = reading->expected;
+    } else if (from < reading->expected) {
+        add_stretch(reading, SC_DAMAGE_END, from, reading->expected);
+    }
+}
+
 /* ---- Reading ---- */
 
 static struct sc_walk_source source_of(struct reading *reading)
@@ -228,8 +243,28 @@ static bool is_confirmed(struct reading *reading, const struct sc_walk_item *ite
     return confirmed;
 }
 
+/* The value was lost before: told as long as nothing newer is there. */
+static void tell_lost(const struct reading *reading, const struct sc_walk_item *item)
+{
+    const struct sc_damage damage = {
+        .kind = SC_DAMAGE_LOST,
+        .file = reading->number,
+        .offset = item->offset,
+        .size = item->size,
+        .key = item->record.key,
+        .version = item->record.version,
+        .live = true,
+    };
+    if (is_live(reading->scrub, reading, item->record.key, item->offset)) {
+        tell(reading, &damage);
+    }
+}
+
 static void take_item(struct reading *reading, const struct sc_walk_item *item)
 {
+    if (item->kind == SC_WALK_RECORD && item->record.lost) {
+        tell_lost(reading, item);
+    }
     if (item->kind == SC_WALK_RECORD || !is_confirmed(reading, item)) {
         return;
     }
@@ -268,6 +303,7 @@ static enum sc_status read_records(struct reading *reading, uint64_t from, uint6
     sc_walk_init_source(&walk, source_of(reading), reading->salt, from, end, voids, void_count);
     while (status == SC_OK && sc_walk_next(&walk, &item)) {
         take_item(reading, &item);
+        reading->reached = item.offset + item.size;
         if (walk.offset - passed >= PROCEED_BYTES) {
             status = proceed(scrub, walk.offset - passed);
             passed = walk.offset;
@@ -393,7 +429,7 @@ static enum sc_status read_file(struct reading *reading, char *why)
     }
     uint64_t size = reading->file.size;
     if (size < reading->expected) {
-        add_stretch(reading, SC_DAMAGE_END, size, reading->expected);
+        add_end(reading);
     } else if (reading->scrub->store->options.read_only && size > reading->end) {
         tell_simple(reading, SC_DAMAGE_TORN, reading->end, size - reading->end);
     }

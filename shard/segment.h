@@ -67,6 +67,9 @@ struct sc_segment {
 
     /* merging */
     bool damaged; /* something in it cannot be read, or counted: it is never merged away */
+    bool untended; /* there is damage that was not seen to yet (shard/care.h): likewise, until then
+                    */
+    bool tended; /* there was, and it has been: a merge takes it out */
     bool asked; /* to be merged whatever the gain */
     bool merging; /* is being merged */
     bool retired; /* was merged: no part of the store any more */

@@ -119,7 +119,9 @@ static enum found look(struct sc_walk *walk, uint64_t offset, struct sc_walk_ite
     /* The window may have moved: the slices anew. */
     item->record.key.data = at + SC_RECORD_HEADER_SIZE;
     item->record.value.data = at + SC_RECORD_HEADER_SIZE + extent.key_size;
-    item->kind = sc_record_value_ok(at, item->record.value) ? SC_WALK_RECORD : SC_WALK_BAD_VALUE;
+    item->kind = item->record.lost || sc_record_value_ok(at, item->record.value)
+                     ? SC_WALK_RECORD
+                     : SC_WALK_BAD_VALUE;
     return FOUND;
 }
 

@@ -19,7 +19,7 @@
 #include <sys/types.h>
 
 enum sc_walk_kind {
-    SC_WALK_RECORD, /* whole */
+    SC_WALK_RECORD, /* whole; it may say that a value was lost */
     SC_WALK_BAD_VALUE, /* header and key are whole, the value is not what was written */
     SC_WALK_CUT, /* header and key are whole, the value goes on beyond the end of the file */
     SC_WALK_DAMAGE, /* a stretch without any whole header */

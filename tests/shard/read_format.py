@@ -118,7 +118,8 @@ class Record:
         self.key = data[offset + 32 : key_end]
         self.value = data[key_end : key_end + self.value_size]
         self.end = offset + (32 + key_size + self.value_size + 7) // 8 * 8
-        self.whole = self.end <= len(data) and low(xxh3(self.value)) == self.checksum
+        self.lost = self.kind == 1 and self.value_size == 0 and self.checksum == low(xxh3(b"")) ^ 0xFFFFFFFF
+        self.whole = self.end <= len(data) and (self.lost or low(xxh3(self.value)) == self.checksum)
 
     @classmethod
     def at(cls, data, offset, salt):
@@ -266,7 +267,7 @@ def main():
     live = read_store(arguments[0], "--hints" in sys.argv)
     for key in sorted(live, key=lambda key: (xxh3(key), key)):
         record = live[key]
-        value = record.value.hex() if record.whole else "corrupt"
+        value = record.value.hex() if record.whole and not record.lost else "corrupt"
         print(key.hex(), value, record.version, "expires" if record.expiry else "stays")
 
 

@@ -1,5 +1,7 @@
 #include "tests/shard/scrubbing.h"
 
+#include "shard/care.h"
+
 static void pass(void *arg)
 {
     struct scrubbing *s = arg;
@@ -55,6 +57,47 @@ enum sc_status scrub_once(struct scrubbing *s, struct fixture *f)
     ck_assert(!figures.running);
     sc_scrub_free(scrub);
     return status;
+}
+
+static void no_lock(void *arg)
+{
+    (void)arg;
+}
+
+static bool goes_on(void *arg, uint64_t bytes)
+{
+    (void)arg;
+    (void)bytes;
+    return true;
+}
+
+static void care_begin(void *arg, uint64_t file)
+{
+    sc_care_begin(arg, file);
+}
+
+static void care_found(void *arg, const struct sc_damage *damage)
+{
+    sc_care_found(arg, damage);
+}
+
+static void care_end(void *arg, uint64_t file, bool whole)
+{
+    sc_care_end(arg, file, whole);
+}
+
+void scrub_with_care(struct fixture *f)
+{
+    const struct sc_care_host care_host = {no_lock, no_lock, NULL};
+    struct sc_care *care = sc_care_alloc(f->store, &care_host);
+    const struct sc_scrub_host host = {no_lock,    no_lock,  goes_on, care_begin,
+                                       care_found, care_end, care};
+    struct sc_scrub *scrub = sc_scrub_alloc(f->store);
+    sc_care_attend(care);
+    ck_assert_int_eq(sc_scrub_run(scrub, &host, true, false, f->why), SC_OK);
+    sc_scrub_free(scrub);
+    sc_care_free(care);
+    ck_assert_int_eq(sc_bitcask_commit(f->store, true), SC_OK);
 }
 
 size_t found_count(const struct scrubbing *s, enum sc_damage_kind kind)

@@ -28,6 +28,9 @@ struct scrubbing {
 /* Scrubs the fixture's store once, from its first file, notes included. */
 enum sc_status scrub_once(struct scrubbing *s, struct fixture *f);
 
+/* Scrubs once and sees to what is found, as the scrubber does. */
+void scrub_with_care(struct fixture *f);
+
 /* How many of a kind were found, and the first of them; NULL: there is none. */
 size_t found_count(const struct scrubbing *s, enum sc_damage_kind kind);
 const struct found *found_first(const struct scrubbing *s, enum sc_damage_kind kind);

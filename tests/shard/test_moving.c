@@ -660,7 +660,8 @@ START_TEST(a_frame_that_is_damaged_anywhere_is_refused)
     commit(&a);
     OK(sc_exporter_read(d.ends[0].exporter, sc_buf_slice(&d.cursor), &d.page, d.why));
     struct sc_buf frame = {0};
-    struct sc_record record = {5, 0, SC_RECORD_PUT, sc_slice_str("a key"), sc_slice_str("value")};
+    struct sc_record record = {5,    0, SC_RECORD_PUT, sc_slice_str("a key"), sc_slice_str("value"),
+                               false};
     for (char c = 'a'; !is_odd(record.key.data); c++) {
         static char key[8];
         (void)snprintf(key, sizeof key, "key %c", c);
@@ -700,8 +701,8 @@ START_TEST(records_of_other_slots_are_refused)
     uint8_t clear[4];
     OK(move_begin(&d, 1, 0, odd));
     for (unsigned i = 0; i < KEYS; i++) {
-        struct sc_record record = {5, 0, SC_RECORD_PUT, sc_slice_str(key_of(i)),
-                                   sc_slice_str("value")};
+        struct sc_record record = {
+            5, 0, SC_RECORD_PUT, sc_slice_str(key_of(i)), sc_slice_str("value"), false};
         frame.size = 0;
         sc_frame_put(&frame, &record);
         ck_assert_int_eq(sc_importer_write(d.ends[1].importer, sc_buf_slice(&d.cursor),
@@ -710,7 +711,7 @@ START_TEST(records_of_other_slots_are_refused)
     }
     frame.size = 0;
     sc_record_clear_key(clear, 1, 3);
-    struct sc_record record = {6, 0, SC_RECORD_CLEAR, sc_slice(clear, 4), sc_slice(NULL, 0)};
+    struct sc_record record = {6, 0, SC_RECORD_CLEAR, sc_slice(clear, 4), sc_slice(NULL, 0), false};
     sc_frame_put(&frame, &record);
     ck_assert_int_eq(sc_importer_write(d.ends[1].importer, sc_buf_slice(&d.cursor),
                                        sc_buf_slice(&d.mark), sc_buf_slice(&frame), d.why),
@@ -736,8 +737,8 @@ START_TEST(what_is_not_all_there_is_refused)
     OK(move_finish(&d));
     /* Written to after all, it is not ready any more. */
     struct sc_buf frame = {0};
-    struct sc_record record = {d.seal.version + 1, 0, SC_RECORD_PUT, sc_slice_str("late"),
-                               sc_slice_str("value")};
+    struct sc_record record = {d.seal.version + 1,    0,    SC_RECORD_PUT, sc_slice_str("late"),
+                               sc_slice_str("value"), false};
     unsigned n = 0;
     while (!is_odd(record.key.data)) {
         static char key[16];

@@ -53,6 +53,30 @@ START_TEST(record_is_read_as_it_was_written)
 }
 END_TEST
 
+START_TEST(lost_value_is_told_from_an_empty_one)
+{
+    uint8_t bytes[SIZE];
+    struct sc_record decoded;
+    struct sc_record empty = record;
+    empty.value.size = 0;
+    sc_record_encode(bytes, &empty, SEED);
+    ck_assert(decode(bytes, SEED, &decoded));
+    ck_assert(!decoded.lost);
+    ck_assert(sc_record_value_ok(bytes, decoded.value));
+    struct sc_record lost = record;
+    sc_record_lose(&lost);
+    sc_record_encode(bytes, &lost, SEED);
+    ck_assert(decode(bytes, SEED, &decoded));
+    ck_assert(decoded.lost);
+    ck_assert_uint_eq(decoded.version, record.version);
+    ck_assert_uint_eq(decoded.expires_ms, record.expires_ms);
+    ck_assert(!sc_record_value_ok(bytes, decoded.value));
+    /* The inverted low half of xxh3_64 of nothing, 2d06800538d394c2, by another implementation. */
+    static const uint8_t checksum[4] = {0x3d, 0x6b, 0x2c, 0xc7};
+    ck_assert_mem_eq(bytes + 4, checksum, 4);
+}
+END_TEST
+
 START_TEST(any_flipped_bit_is_noticed)
 {
     uint8_t bytes[SIZE];
@@ -150,6 +174,7 @@ int main(void)
     tcase_add_test(tcase, bytes_are_those_of_the_document);
     tcase_add_test(tcase, record_is_read_as_it_was_written);
     tcase_add_test(tcase, any_flipped_bit_is_noticed);
+    tcase_add_test(tcase, lost_value_is_told_from_an_empty_one);
     tcase_add_test(tcase, record_in_another_place_is_none);
     tcase_add_test(tcase, padding_is_zero_and_sizes_are_multiples_of_eight);
     tcase_add_test(tcase, clear_tells_its_range);

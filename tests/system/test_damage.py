@@ -9,24 +9,25 @@ import pty
 import subprocess
 
 import harness
-from harness import CORRUPT, UNAVAILABLE, SystemTest, program, run, shardcask, wait_for
+from harness import (CORRUPT, NOTFOUND, UNAVAILABLE, SystemTest, pack, program, run, shardcask,
+                     wait_for)
 
 
 class Damage(SystemTest):
-    def spoil(self, fleet, value):
-        """Changes a byte of `value`, which stands once in the data files of the fleet."""
+    def spoil(self, fleet, content, at=None):
+        """Changes a byte in what stands once in the data files of the fleet: in its middle, or so
+        many bytes from its beginning."""
+        at = len(content) // 2 if at is None else at
         for path in glob.glob(fleet.dir + "/shard-*/*.data"):
             with open(path, "r+b") as data:
-                content = data.read()
-                at = content.find(value)
-                if at >= 0:
-                    self.assertEqual(content.count(value), 1)
-                    data.seek(at + len(value) // 2)
-                    byte = content[at + len(value) // 2]
-                    data.seek(at + len(value) // 2)
-                    data.write(bytes([byte ^ 0x20]))
+                found = data.read()
+                place = found.find(content)
+                if place >= 0:
+                    self.assertEqual(found.count(content), 1)
+                    data.seek(place + at)
+                    data.write(bytes([found[place + at] ^ 0x20]))
                     return
-        self.fail("%r is in no data file" % value)
+        self.fail("%r is in no data file" % content)
 
 
 class Scans(Damage):
@@ -103,6 +104,11 @@ class Scrub(Damage):
     def value(key):
         return "value of " + key.decode() + 200 * "."
 
+    @staticmethod
+    def record(key, value):
+        """What stands behind the header of a record."""
+        return key + pack(value)
+
     def scrub(self, code):
         ran = shardcask(self.one.url, "scrub", "--wait")
         self.assertEqual(ran.code, code, ran)
@@ -163,6 +169,41 @@ class Scrub(Damage):
         self.assertTrue(self.db.ok("del", bad[1]))
         live = {line["key"].encode() for line in self.damage() if line["live"]}
         self.assertEqual(live, set(bad[2:]))
+
+    def test_what_was_lost_stays_lost_through_merges_and_kills(self):
+        # The newest records of some keys are damaged, in value or header; older ones are whole.
+        again = self.keys[::40]
+        for key in again:
+            self.db.ok("put", key, "newest " + self.value(key))
+        self.db.ok("mdel", self.keys[1::40])
+        bad = again[::10]
+        for at, key in enumerate(bad):
+            if at % 2 == 0:
+                self.spoil(self.one, b"newest " + self.value(key).encode())
+            else:
+                self.spoil(self.one, self.record(key, "newest " + self.value(key)), -20)
+        self.scrub(3)
+        for turn in range(3):
+            self.assertEqual({key for key in again if self.db.status("get", key) == CORRUPT},
+                             set(bad), turn)
+            for key in set(again) - set(bad):
+                self.assertEqual(self.db.ok("get", key), "newest " + self.value(key))
+            for key in self.keys[1::40]:
+                self.assertEqual(self.db.status("get", key), NOTFOUND)
+            for key in self.keys[2::40]:
+                self.assertEqual(self.db.ok("get", key), self.value(key))
+            if turn == 0:
+                ran = shardcask(self.one.url, "compact", "--wait")
+                self.assertEqual(ran.code, 0, ran)
+                self.assertIn("lost", {line["kind"] for line in self.damage()})
+            else:
+                for shard in self.one.shards:
+                    shard.kill()
+                    shard.start()
+                self.one.wait_up()
+        for key in bad:
+            self.db.ok("put", key, "well again")
+        self.assertEqual(self.db.call("scan", None, {"values": True, "limit": 10000})[0], 0)
 
     def test_the_background_scrub_finds_it_without_being_asked(self):
         # With hints the values are not read when the shards start.
