@@ -16,6 +16,7 @@ import time
 BIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build", "bin")
 PATIENCE_S = 60
 FILL_BATCH = 1000
+NEVER = "1000000G"  # of dead records make a merge: Redis does not rewrite its file either
 
 
 class Trouble(Exception):
@@ -115,7 +116,7 @@ class Store:
 
 
 class Shardcask(Store):
-    """A coordinator on tcp and shards on ipc, as tools/fleet starts them."""
+    """A coordinator on tcp and shards on ipc, as tools/fleet starts them, without merges."""
 
     title = "Shardcask"
 
@@ -132,7 +133,8 @@ class Shardcask(Store):
             os.makedirs(directory)
             sockets.append("ipc://%s/shard.sock" % directory)
             self.launch("shard-%d" % number, [os.path.join(BIN, "shardcask-shard"), "--dir",
-                                              directory, "--listen", sockets[-1], "--sync", self.sync])
+                                              directory, "--listen", sockets[-1], "--sync", self.sync,
+                                              "--merge-min", NEVER])
         arguments = [os.path.join(BIN, "shardcask-coordinator"), "--dir",
                      os.path.join(self.directory, "coordinator"), "--listen", self.url]
         for url in sockets:
