@@ -16,7 +16,7 @@ import time
 BIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build", "bin")
 PATIENCE_S = 60
 FILL_BATCH = 1000
-NEVER = "1000000G"  # of dead records make a merge: Redis does not rewrite its file either
+NEVER = "1000G"  # of dead records make a merge: Redis does not rewrite its file either
 
 
 class Trouble(Exception):
