@@ -291,6 +291,36 @@ bool sc_bitcask_owns(const struct sc_bitcask *store, uint32_t slot)
     return state.state == SC_MANIFEST_OWNED || state.state == SC_MANIFEST_LEAVING;
 }
 
+enum sc_status sc_bitcask_check_grant(const struct sc_bitcask *store, uint64_t term,
+                                      const uint8_t owned[SC_SLOT_COUNT / 8], char *why)
+{
+    return sc_manifest_check_grant(store->manifest, term, owned, why);
+}
+
+void sc_bitcask_arriving(const struct sc_bitcask *store, uint8_t slots[SC_SLOT_COUNT / 8])
+{
+    sc_manifest_slots(store->manifest, SC_MANIFEST_IMPORTING, slots);
+}
+
+void sc_bitcask_leaving(const struct sc_bitcask *store, uint8_t slots[SC_SLOT_COUNT / 8])
+{
+    sc_manifest_slots(store->manifest, SC_MANIFEST_LEAVING, slots);
+}
+
+struct sc_bitcask_moves sc_bitcask_moves(const struct sc_bitcask *store)
+{
+    struct sc_bitcask_moves moves;
+    moves.importing =
+        sc_manifest_import(store->manifest, &moves.import_move, &moves.ready, NULL, NULL);
+    moves.exporting = sc_manifest_export(store->manifest, &moves.export_move, NULL);
+    return moves;
+}
+
+bool sc_bitcask_is_sealed(const struct sc_bitcask *store)
+{
+    return store->moving.sealed;
+}
+
 /* ---- Group commit ---- */
 
 sc_bitcask_position sc_bitcask_committed(const struct sc_bitcask *store)
@@ -393,6 +423,11 @@ struct sc_bitcask_slot sc_bitcask_slot(const struct sc_bitcask *store, uint32_t 
 {
     return (struct sc_bitcask_slot){sc_keydir_slot_count(store->keydir, slot),
                                     sc_keydir_slot_bytes(store->keydir, slot)};
+}
+
+uint64_t sc_bitcask_memory_max(const struct sc_bitcask *store)
+{
+    return store->options.max_memory;
 }
 
 uint64_t sc_bitcask_disk_free(const struct sc_bitcask *store)

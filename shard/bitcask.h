@@ -109,8 +109,26 @@ enum sc_status sc_bitcask_adopt(struct sc_bitcask *store, const uint8_t cluster[
 enum sc_status sc_bitcask_grant(struct sc_bitcask *store, uint64_t term, uint64_t epoch,
                                 const uint8_t owned[SC_SLOT_COUNT / 8], char *why);
 
+/* Whether that would be SC_DENIED. */
+enum sc_status sc_bitcask_check_grant(const struct sc_bitcask *store, uint64_t term,
+                                      const uint8_t owned[SC_SLOT_COUNT / 8], char *why);
+
 /* Whether the manifest says that the slot is owned. */
 bool sc_bitcask_owns(const struct sc_bitcask *store, uint32_t slot);
+
+/* The slots that arrive from another shard, and those that leave for one; and by which move. Any
+ * thread. */
+void sc_bitcask_arriving(const struct sc_bitcask *store, uint8_t slots[SC_SLOT_COUNT / 8]);
+void sc_bitcask_leaving(const struct sc_bitcask *store, uint8_t slots[SC_SLOT_COUNT / 8]);
+struct sc_bitcask_moves {
+    bool importing, exporting;
+    bool ready; /* all that arrives is here */
+    uint64_t import_move, export_move;
+};
+struct sc_bitcask_moves sc_bitcask_moves(const struct sc_bitcask *store);
+
+/* Whether slots are sealed, that is, take no writes since they are about to move. */
+bool sc_bitcask_is_sealed(const struct sc_bitcask *store);
 
 /* ---- Not waiting for the disk ---- */
 
@@ -333,6 +351,9 @@ struct sc_bitcask_slot {
     uint64_t bytes;
 };
 struct sc_bitcask_slot sc_bitcask_slot(const struct sc_bitcask *store, uint32_t slot);
+
+/* What options.max_memory says. */
+uint64_t sc_bitcask_memory_max(const struct sc_bitcask *store);
 
 /* Bytes that are free on the disk of the directory; 0 also when nobody knows. */
 uint64_t sc_bitcask_disk_free(const struct sc_bitcask *store);

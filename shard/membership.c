@@ -14,15 +14,59 @@ void sc_membership_init(struct sc_membership *membership, struct sc_bitcask *sto
 
 void sc_membership_fini(struct sc_membership *membership)
 {
-    free(membership->ranges);
+    sc_membership_grant_fini(&membership->latest);
     *membership = (struct sc_membership){0};
 }
+
+void sc_membership_grant_fini(struct sc_membership_grant *grant)
+{
+    free(grant->ranges);
+    grant->ranges = NULL;
+    grant->range_count = 0;
+}
+
+/* ---- Leases ---- */
+
+void sc_membership_seal(struct sc_membership *membership, const uint8_t slots[SC_SLOT_COUNT / 8],
+                        uint64_t until_ms)
+{
+    memcpy(membership->seal, slots, sizeof membership->seal);
+    membership->read_until_ms = until_ms;
+    membership->sealed = true;
+}
+
+void sc_membership_unseal(struct sc_membership *membership)
+{
+    membership->sealed = false;
+}
+
+bool sc_membership_is_lapsed(const struct sc_membership *membership, uint32_t slot)
+{
+    return membership->sealed && (membership->seal[slot / 8] >> (slot % 8) & 1) != 0 &&
+           sc_clock_mono_ms() > membership->read_until_ms;
+}
+
+bool sc_membership_serves_all(const struct sc_membership *membership, uint32_t *lapsed)
+{
+    if (!membership->sealed || sc_clock_mono_ms() <= membership->read_until_ms) {
+        return true;
+    }
+    for (uint32_t slot = 0; slot < SC_SLOT_COUNT; slot++) {
+        if ((membership->owned[slot / 8] & membership->seal[slot / 8]) >> (slot % 8) & 1) {
+            *lapsed = slot;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- Refusals ---- */
 
 static const struct sc_membership_range *find_range(const struct sc_membership *membership,
                                                     uint32_t slot)
 {
-    for (size_t i = 0; i < membership->range_count; i++) {
-        const struct sc_membership_range *range = &membership->ranges[i];
+    for (size_t i = 0; i < membership->latest.range_count; i++) {
+        const struct sc_membership_range *range = &membership->latest.ranges[i];
         if (slot >= range->first && slot <= range->last) {
             return range;
         }
@@ -38,12 +82,40 @@ void sc_membership_refuse(const struct sc_membership *membership, uint32_t slot,
                             "this shard waits for its coordinator to grant it its slots");
         return;
     }
-    const struct sc_membership_range *range = find_range(membership, slot);
     char why[SC_WHY_SIZE];
+    if (sc_membership_is_lapsed(membership, slot)) {
+        sc_why(why, "slot %" PRIu32 " is being handed over to another shard", slot);
+        sc_msg_reply_status(reply, SC_UNAVAILABLE, why);
+        return;
+    }
+    const struct sc_membership_range *range = find_range(membership, slot);
     sc_why(why, "slot %" PRIu32 " belongs to shard %" PRIu32, slot,
            range != NULL ? range->shard_id : 0);
     sc_msg_reply_moved(reply, why, membership->epoch,
                        sc_slice_str(range != NULL ? range->url : ""));
+}
+
+/* ---- Operations ---- */
+
+static void put_move(bool is_one, uint64_t move, struct sc_buf *reply)
+{
+    if (is_one) {
+        sc_mp_put_uint(reply, move);
+    } else {
+        sc_mp_put_nil(reply);
+    }
+}
+
+/* Three members of the map. */
+static void put_moves(const struct sc_membership *membership, struct sc_buf *reply)
+{
+    struct sc_bitcask_moves moves = sc_bitcask_moves(membership->store);
+    sc_mp_put_cstr(reply, "importing");
+    put_move(moves.importing, moves.import_move, reply);
+    sc_mp_put_cstr(reply, "ready");
+    sc_mp_put_bool(reply, moves.ready);
+    sc_mp_put_cstr(reply, "exporting");
+    put_move(moves.exporting, moves.export_move, reply);
 }
 
 void sc_membership_hello(const struct sc_membership *membership, struct sc_buf *reply)
@@ -54,7 +126,7 @@ void sc_membership_hello(const struct sc_membership *membership, struct sc_buf *
     sc_bitcask_stats(membership->store, &stats);
     sc_mp_put_array(reply, 2);
     sc_mp_put_uint(reply, SC_OK);
-    sc_mp_put_map(reply, 9);
+    sc_mp_put_map(reply, 13);
     sc_mp_put_cstr(reply, "clock_ms");
     sc_mp_put_uint(reply, sc_clock_mono_ms());
     sc_mp_put_cstr(reply, "adopted");
@@ -73,6 +145,9 @@ void sc_membership_hello(const struct sc_membership *membership, struct sc_buf *
     sc_mp_put_uint(reply, stats.keydir_bytes);
     sc_mp_put_cstr(reply, "disk_free");
     sc_mp_put_uint(reply, sc_bitcask_disk_free(membership->store));
+    sc_mp_put_cstr(reply, "memory_max");
+    sc_mp_put_uint(reply, sc_bitcask_memory_max(membership->store));
+    put_moves(membership, reply);
 }
 
 void sc_membership_adopt(struct sc_membership *membership, const struct sc_msg_request *request,
@@ -128,6 +203,7 @@ static struct sc_membership_range *parse_ranges(struct sc_mp mp, uint32_t *count
 static enum sc_status check_grant(const struct sc_membership *membership,
                                   const struct sc_msg_request *request, char *why)
 {
+    const struct sc_membership_grant *latest = &membership->latest;
     struct sc_bitcask_identity identity;
     sc_bitcask_identity(membership->store, &identity);
     if (!identity.adopted || identity.shard_id != request->shard_id ||
@@ -137,70 +213,108 @@ static enum sc_status check_grant(const struct sc_membership *membership,
                        " of the cluster that the grant is for",
                        request->shard_id);
     }
-    if (membership->granted && request->term == identity.term &&
-        request->epoch < membership->epoch) {
+    if (request->term < latest->term) {
+        return sc_fail(why, SC_DENIED,
+                       "the coordinator's term %" PRIu64 " is over: %" PRIu64 " has begun",
+                       request->term, latest->term);
+    }
+    if (request->term == latest->term && request->epoch < latest->epoch) {
         return sc_fail(why, SC_DENIED,
                        "the grant is of epoch %" PRIu64 ", this shard is at %" PRIu64,
-                       request->epoch, membership->epoch);
+                       request->epoch, latest->epoch);
     }
     return SC_OK;
 }
 
-/* True when the manifest has this grant already but for the coordinator's term. Then a disk that is
- * full, say, need not keep the shard from serving what it has. */
-static bool grant_is_old(const struct sc_membership *membership, uint64_t epoch,
-                         const uint8_t owned[SC_SLOT_COUNT / 8])
+/* What was taken away by a grant that is not on disk yet is still in the manifest, but gone: it
+ * must not be served again before it has arrived anew. */
+static enum sc_status check_slots(const struct sc_membership *membership,
+                                  const struct sc_membership_grant *grant, char *why)
+{
+    const struct sc_membership_grant *latest = &membership->latest;
+    for (uint32_t slot = 0; slot < SC_SLOT_COUNT && latest->ranges != NULL; slot++) {
+        bool regained =
+            ((grant->owned[slot / 8] & ~latest->owned[slot / 8]) >> (slot % 8) & 1) != 0;
+        if (regained && sc_bitcask_owns(membership->store, slot)) {
+            return sc_fail(why, SC_DENIED,
+                           "slot %" PRIu32 " cannot be served: it has been given away", slot);
+        }
+    }
+    return sc_bitcask_check_grant(membership->store, grant->term, grant->owned, why);
+}
+
+enum sc_status sc_membership_read_grant(const struct sc_membership *membership,
+                                        const struct sc_msg_request *request,
+                                        struct sc_membership_grant *grant, char *why)
+{
+    uint32_t count = 0;
+    *grant = (struct sc_membership_grant){.term = request->term, .epoch = request->epoch};
+    enum sc_status status = check_grant(membership, request, why);
+    if (status != SC_OK) {
+        return status;
+    }
+    grant->ranges = parse_ranges(request->ranges, &count);
+    grant->range_count = count;
+    if (grant->ranges == NULL) {
+        return sc_fail(why, SC_BADREQUEST, "x.grant: the ranges are malformed");
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct sc_membership_range *range = &grant->ranges[i];
+        for (uint32_t slot = range->first; slot <= range->last; slot++) {
+            if (range->shard_id == request->shard_id) {
+                grant->owned[slot / 8] = (uint8_t)(grant->owned[slot / 8] | 1u << (slot % 8));
+            }
+        }
+    }
+    return check_slots(membership, grant, why);
+}
+
+bool sc_membership_announce(struct sc_membership *membership, struct sc_membership_grant *grant)
+{
+    struct sc_bitcask_identity identity;
+    sc_bitcask_identity(membership->store, &identity);
+    sc_membership_grant_fini(&membership->latest);
+    membership->latest = *grant;
+    grant->ranges = NULL;
+    grant->range_count = 0;
+    for (size_t i = 0; i < sizeof membership->owned; i++) {
+        membership->owned[i] = membership->owned[i] & grant->owned[i];
+    }
+    if (membership->granted) {
+        membership->epoch = grant->epoch;
+    }
+    return grant->term != identity.term;
+}
+
+bool sc_membership_is_latest(const struct sc_membership *membership,
+                             const struct sc_membership_grant *grant)
+{
+    const struct sc_membership_grant *latest = &membership->latest;
+    return grant->term == latest->term && grant->epoch == latest->epoch &&
+           memcmp(grant->owned, latest->owned, sizeof grant->owned) == 0;
+}
+
+void sc_membership_open(struct sc_membership *membership, const struct sc_membership_grant *grant)
+{
+    if (sc_membership_is_latest(membership, grant)) {
+        membership->granted = true;
+        membership->epoch = grant->epoch;
+        memcpy(membership->owned, grant->owned, sizeof membership->owned);
+    }
+}
+
+bool sc_membership_is_known(const struct sc_membership *membership,
+                            const struct sc_membership_grant *grant)
 {
     struct sc_bitcask_identity identity;
     sc_bitcask_identity(membership->store, &identity);
     for (uint32_t slot = 0; slot < SC_SLOT_COUNT; slot++) {
-        bool now = (owned[slot / 8] >> (slot % 8) & 1) != 0;
+        bool now = (grant->owned[slot / 8] >> (slot % 8) & 1) != 0;
         if (now != sc_bitcask_owns(membership->store, slot)) {
             return false;
         }
     }
-    return identity.epoch == epoch;
-}
-
-void sc_membership_grant(struct sc_membership *membership, const struct sc_msg_request *request,
-                         struct sc_buf *reply)
-{
-    char why[SC_WHY_SIZE] = "";
-    uint32_t count = 0;
-    enum sc_status status = check_grant(membership, request, why);
-    struct sc_membership_range *ranges =
-        status == SC_OK ? parse_ranges(request->ranges, &count) : NULL;
-    if (status == SC_OK && ranges == NULL) {
-        status = sc_fail(why, SC_BADREQUEST, "x.grant: the ranges are malformed");
-    }
-    uint8_t owned[SC_SLOT_COUNT / 8] = {0};
-    for (uint32_t i = 0; ranges != NULL && i < count; i++) {
-        for (uint32_t slot = ranges[i].first; slot <= ranges[i].last; slot++) {
-            if (ranges[i].shard_id == request->shard_id) {
-                owned[slot / 8] = (uint8_t)(owned[slot / 8] | 1u << (slot % 8));
-            }
-        }
-    }
-    if (status == SC_OK) {
-        status = sc_bitcask_grant(membership->store, request->term, request->epoch, owned, why);
-        if (status == SC_IO && grant_is_old(membership, request->epoch, owned)) {
-            sc_log_warn("serving the slots of before, though: %s", why);
-            status = SC_OK;
-        }
-    }
-    if (status != SC_OK) {
-        free(ranges);
-        sc_msg_reply_status(reply, status, why);
-        return;
-    }
-    free(membership->ranges);
-    membership->ranges = ranges;
-    membership->range_count = count;
-    membership->granted = true;
-    membership->epoch = request->epoch;
-    memcpy(membership->owned, owned, sizeof owned);
-    sc_log_info("granted slots at epoch=%" PRIu64 " term=%" PRIu64, request->epoch, request->term);
-    sc_msg_reply_status(reply, SC_OK, NULL);
+    return identity.epoch == grant->epoch;
 }
 
 void sc_membership_slots(const struct sc_membership *membership, struct sc_buf *reply)
@@ -233,7 +347,7 @@ void sc_membership_slots(const struct sc_membership *membership, struct sc_buf *
 static bool first_of_shard(const struct sc_membership *membership, size_t i)
 {
     for (size_t j = 0; j < i; j++) {
-        if (membership->ranges[j].shard_id == membership->ranges[i].shard_id) {
+        if (membership->latest.ranges[j].shard_id == membership->latest.ranges[i].shard_id) {
             return false;
         }
     }
@@ -244,13 +358,13 @@ static void put_shards(const struct sc_membership *membership, struct sc_buf *re
 {
     size_t offset = sc_mp_open_array(reply);
     uint32_t shards = 0;
-    for (size_t i = 0; i < membership->range_count; i++) {
+    for (size_t i = 0; i < membership->latest.range_count; i++) {
         if (first_of_shard(membership, i)) {
             sc_mp_put_map(reply, 2);
             sc_mp_put_cstr(reply, "id");
-            sc_mp_put_uint(reply, membership->ranges[i].shard_id);
+            sc_mp_put_uint(reply, membership->latest.ranges[i].shard_id);
             sc_mp_put_cstr(reply, "url");
-            sc_mp_put_cstr(reply, membership->ranges[i].url);
+            sc_mp_put_cstr(reply, membership->latest.ranges[i].url);
             shards++;
         }
     }
@@ -275,11 +389,11 @@ void sc_membership_map(const struct sc_membership *membership, struct sc_buf *re
     sc_mp_put_cstr(reply, "shards");
     put_shards(membership, reply);
     sc_mp_put_cstr(reply, "ranges");
-    sc_mp_put_array(reply, (uint32_t)membership->range_count);
-    for (size_t i = 0; i < membership->range_count; i++) {
+    sc_mp_put_array(reply, (uint32_t)membership->latest.range_count);
+    for (size_t i = 0; i < membership->latest.range_count; i++) {
         sc_mp_put_array(reply, 3);
-        sc_mp_put_uint(reply, membership->ranges[i].first);
-        sc_mp_put_uint(reply, membership->ranges[i].last);
-        sc_mp_put_uint(reply, membership->ranges[i].shard_id);
+        sc_mp_put_uint(reply, membership->latest.ranges[i].first);
+        sc_mp_put_uint(reply, membership->latest.ranges[i].last);
+        sc_mp_put_uint(reply, membership->latest.ranges[i].shard_id);
     }
 }

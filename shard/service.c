@@ -5,6 +5,7 @@
 #include "common/msg.h"
 #include "common/version.h"
 #include "shard/committer.h"
+#include "shard/handover.h"
 #include "shard/membership.h"
 #include "shard/outbox.h"
 #include "shard/report.h"
@@ -31,6 +32,7 @@ struct sc_service {
     struct sc_upkeep *upkeep;
     struct sc_snapshots *snapshots;
     struct sc_scrubber *scrubber;
+    struct sc_handover *handover;
 
     /* guarded by the hub's lock */
     struct sc_sp_listener *listeners[LISTENERS_MAX];
@@ -47,6 +49,9 @@ static void on_committed(void *arg)
 {
     struct sc_service *service = arg;
     sc_outbox_committed(&service->outbox);
+    if (service->handover != NULL) {
+        sc_handover_committed(service->handover);
+    }
 }
 
 /* ---- Operations on the whole shard ---- */
@@ -119,8 +124,10 @@ static bool needs_grant(enum sc_op op)
 static sc_bitcask_position execute_other(struct sc_service *service, struct sc_msg_request *request,
                                          struct sc_buf *reply, uint64_t *sync)
 {
-    if (needs_grant(request->op) && !service->membership.granted) {
-        sc_membership_refuse(&service->membership, 0, reply);
+    uint32_t refused = 0;
+    if (needs_grant(request->op) && (!service->membership.granted ||
+                                     !sc_membership_serves_all(&service->membership, &refused))) {
+        sc_membership_refuse(&service->membership, refused, reply);
         return 0;
     }
     switch (request->op) {
@@ -173,9 +180,6 @@ static sc_bitcask_position execute_other(struct sc_service *service, struct sc_m
     case SC_OP_X_SLOTS:
         sc_membership_slots(&service->membership, reply);
         return 0;
-    case SC_OP_X_GRANT:
-        sc_membership_grant(&service->membership, request, reply);
-        return 0;
     default:
         sc_msg_reply_status(reply, SC_DENIED,
                             "a shard does not do this: ask the coordinator of the fleet");
@@ -214,6 +218,9 @@ static void on_request(void *arg, const struct sc_sp_origin *origin, struct sc_s
     } else if (sc_tasks_takes(request.op)) {
         sc_tasks_run(&service->tasks, &request, origin, body, deadline_ms);
         return;
+    } else if (sc_handover_takes(request.op)) {
+        sc_handover_run(service->handover, &request, origin, deadline_ms);
+        return;
     } else if (request.op == SC_OP_X_PAGE) {
         sc_snapshots_page(service->snapshots, request.copy.id, request.copy.cursor, origin);
         return;
@@ -241,6 +248,9 @@ static void on_tick(void *arg)
     }
     if (service->snapshots != NULL) {
         sc_snapshots_tick(service->snapshots);
+    }
+    if (service->handover != NULL) {
+        sc_handover_tick(service->handover);
     }
 }
 
@@ -271,6 +281,7 @@ enum sc_status sc_service_open(struct sc_bitcask *store, const struct sc_service
     struct sc_upkeep *upkeep = NULL;
     struct sc_snapshots *snapshots = NULL;
     struct sc_scrubber *scrubber = NULL;
+    struct sc_handover *handover = NULL;
     if (status == SC_OK) {
         status = sc_committer_start(service->hub, store, options->sync_ms, on_committed, service,
                                     &committer, why);
@@ -288,6 +299,10 @@ enum sc_status sc_service_open(struct sc_bitcask *store, const struct sc_service
         status =
             sc_scrubber_start(service->hub, store, options->scrub_bytes_per_second, &scrubber, why);
     }
+    if (status == SC_OK) {
+        status =
+            sc_handover_start(service->hub, store, committer, &service->membership, &handover, why);
+    }
     if (service->hub != NULL) {
         sc_sp_hub_lock(service->hub);
         service->committer = committer;
@@ -295,6 +310,7 @@ enum sc_status sc_service_open(struct sc_bitcask *store, const struct sc_service
         service->upkeep = scrubber != NULL ? upkeep : NULL;
         service->snapshots = snapshots;
         service->scrubber = scrubber;
+        service->handover = handover;
         sc_tuning_attach(&service->tuning, upkeep, snapshots, scrubber);
         sc_sp_hub_unlock(service->hub);
     }
@@ -353,12 +369,15 @@ static void stop_threads(struct sc_service *service)
     struct sc_upkeep *upkeep = service->upkeep;
     struct sc_snapshots *snapshots = service->snapshots;
     struct sc_scrubber *scrubber = service->scrubber;
+    struct sc_handover *handover = service->handover;
     service->committer = NULL;
     service->upkeep = NULL;
     service->snapshots = NULL;
     service->scrubber = NULL;
+    service->handover = NULL;
     sc_tuning_attach(&service->tuning, NULL, NULL, NULL);
     sc_sp_hub_unlock(service->hub);
+    sc_handover_stop(handover);
     sc_snapshots_stop(snapshots);
     sc_scrubber_stop(scrubber);
     sc_upkeep_stop(upkeep);
