@@ -7,7 +7,9 @@
 #include "common/version.h"
 #include "coordinator/fanout.h"
 #include "coordinator/fleet.h"
+#include "coordinator/joining.h"
 #include "coordinator/moment.h"
+#include "coordinator/rebalancer.h"
 #include "coordinator/router.h"
 #include "coordinator/scanner.h"
 
@@ -17,6 +19,7 @@
 #include <time.h>
 
 #define LISTENERS_MAX 16
+#define SWEEPS_MAX 1000u /* that wait */
 #define DRAIN_MS 2000u
 /* A shard's reply to many requests in one message: it begins no value once it has 4 MiB, and no
  * value has more than 60 MiB. Clients are held to the limit of --max-message. */
@@ -34,6 +37,9 @@ struct sc_coordinator {
     struct sc_fleet fleet;
     struct sc_sp_listener *listeners[LISTENERS_MAX];
     size_t listener_count;
+    struct sweep *sweeps; /* that wait, oldest first */
+    struct sweep **sweeps_end;
+    size_t sweep_count;
     bool stopping;
 };
 
@@ -98,23 +104,6 @@ static void reply_map(struct sc_coordinator *coordinator, const struct sc_sp_ori
     sc_sp_reply_end(origin);
 }
 
-static void reply_rebalance(const struct sc_sp_origin *origin)
-{
-    struct sc_buf *out = sc_sp_reply_begin(origin);
-    sc_mp_put_array(out, 2);
-    sc_mp_put_uint(out, SC_OK);
-    sc_mp_put_map(out, 4);
-    sc_mp_put_cstr(out, "state");
-    sc_mp_put_cstr(out, "idle");
-    sc_mp_put_cstr(out, "slots_left");
-    sc_mp_put_uint(out, 0);
-    sc_mp_put_cstr(out, "bytes_left");
-    sc_mp_put_uint(out, 0);
-    sc_mp_put_cstr(out, "moves");
-    sc_mp_put_array(out, 0);
-    sc_sp_reply_end(origin);
-}
-
 static void own_text(struct sc_buf *out, uint32_t *pairs, const char *name, const char *value)
 {
     sc_mp_put_cstr(out, name);
@@ -174,6 +163,54 @@ static void start_config(struct sc_coordinator *coordinator, const struct sc_msg
     sc_fanout_config(fleet, &request->config, &own, 1, origin);
 }
 
+/* ---- Sweeps ---- */
+
+/* count and clear, which must find every slot at just one shard: while slots are being handed over
+ * they wait. */
+struct sweep {
+    struct sweep *next;
+    enum sc_op op;
+    struct sc_sp_origin origin;
+};
+
+static void sweep(struct sc_coordinator *coordinator, enum sc_op op,
+                  const struct sc_sp_origin *origin)
+{
+    struct sc_fleet *fleet = &coordinator->fleet;
+    if (coordinator->sweep_count == 0 && !sc_rebalancer_is_cutting_over(fleet->rebalancer)) {
+        sc_fanout_start(fleet, op, origin);
+    } else if (coordinator->sweep_count == SWEEPS_MAX) {
+        reply_status(origin, SC_BUSY, "slots are being handed over: try again");
+    } else {
+        struct sweep *waiting = sc_calloc(1, sizeof *waiting);
+        *waiting = (struct sweep){NULL, op, *origin};
+        *coordinator->sweeps_end = waiting;
+        coordinator->sweeps_end = &waiting->next;
+        coordinator->sweep_count++;
+    }
+}
+
+/* Goes on with those that waited, or, when the fleet is being closed, refuses them. */
+static void resume_sweeps(struct sc_coordinator *coordinator)
+{
+    struct sc_fleet *fleet = &coordinator->fleet;
+    while (coordinator->sweeps != NULL &&
+           (coordinator->stopping || !sc_rebalancer_is_cutting_over(fleet->rebalancer))) {
+        struct sweep *first = coordinator->sweeps;
+        coordinator->sweeps = first->next;
+        coordinator->sweep_count--;
+        if (coordinator->stopping) {
+            reply_status(&first->origin, SC_UNAVAILABLE, "the coordinator is shutting down");
+        } else {
+            sc_fanout_start(fleet, first->op, &first->origin);
+        }
+        free(first);
+    }
+    if (coordinator->sweeps == NULL) {
+        coordinator->sweeps_end = &coordinator->sweeps;
+    }
+}
+
 /* ---- Requests ---- */
 
 static void dispatch_other(struct sc_coordinator *coordinator, const struct sc_msg_request *request,
@@ -194,6 +231,8 @@ static void dispatch_other(struct sc_coordinator *coordinator, const struct sc_m
         break;
     case SC_OP_COUNT:
     case SC_OP_CLEAR:
+        sweep(coordinator, request->op, origin);
+        break;
     case SC_OP_SYNC:
     case SC_OP_COMPACT:
     case SC_OP_SCRUB:
@@ -212,8 +251,14 @@ static void dispatch_other(struct sc_coordinator *coordinator, const struct sc_m
     case SC_OP_SNAPSHOT_CLOSE:
         sc_moment_close(&coordinator->fleet, request->copy.id, origin);
         break;
+    case SC_OP_SHARD_ADD:
+        sc_joining_add(coordinator->fleet.joining, request, origin);
+        break;
+    case SC_OP_SHARD_REMOVE:
+        sc_rebalancer_remove(coordinator->fleet.rebalancer, request->shard_id, origin);
+        break;
     case SC_OP_REBALANCE:
-        reply_rebalance(origin);
+        sc_rebalancer_steer(coordinator->fleet.rebalancer, request, origin);
         break;
     default:
         reply_status(origin, SC_DENIED, "this version does not carry out this operation");
@@ -248,13 +293,22 @@ static void on_request(void *arg, const struct sc_sp_origin *origin, struct sc_s
 static void on_drained(void *arg)
 {
     struct sc_coordinator *coordinator = arg;
+    resume_sweeps(coordinator);
     sc_fleet_flush(&coordinator->fleet);
 }
 
 static void on_tick(void *arg)
 {
     struct sc_coordinator *coordinator = arg;
+    resume_sweeps(coordinator);
     sc_fleet_tick(&coordinator->fleet);
+}
+
+static void on_timer(void *arg)
+{
+    struct sc_coordinator *coordinator = arg;
+    sc_fleet_timer(&coordinator->fleet);
+    sc_fleet_flush(&coordinator->fleet);
 }
 
 /* ---- Opening and closing ---- */
@@ -266,11 +320,13 @@ enum sc_status sc_coordinator_open(const struct sc_coordinator_options *options,
     coordinator->options = *options;
     coordinator->limits.value_max = options->value_max;
     coordinator->started_ms = sc_clock_mono_ms();
+    coordinator->sweeps_end = &coordinator->sweeps;
     size_t message_max =
         options->message_max > SHARD_REPLY_MAX ? options->message_max : SHARD_REPLY_MAX;
     struct sc_sp_hub_options hub = {.message_max = message_max + MESSAGE_SLACK,
                                     .on_drained = on_drained,
                                     .on_tick = on_tick,
+                                    .on_timer = on_timer,
                                     .arg = coordinator,
                                     .descriptor = options->descriptor};
     enum sc_status status = sc_sp_hub_open(&hub, &coordinator->hub, why);
@@ -334,6 +390,7 @@ static void drain(struct sc_coordinator *coordinator)
     const struct timespec pause = {.tv_nsec = 1000000};
     sc_sp_hub_lock(coordinator->hub);
     coordinator->stopping = true;
+    resume_sweeps(coordinator);
     while (sc_fleet_outstanding(&coordinator->fleet) > 0) {
         sc_sp_hub_unlock(coordinator->hub);
         (void)nanosleep(&pause, NULL);

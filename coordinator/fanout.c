@@ -20,6 +20,7 @@ struct part {
 };
 
 struct fanout {
+    struct sc_fleet *fleet;
     struct sc_sp_origin origin;
     enum sc_op op;
     uint32_t missing;
@@ -41,6 +42,7 @@ static bool gives_number(enum sc_op op)
 
 static void fanout_free(struct fanout *fanout)
 {
+    fanout->fleet->sweeping -= gives_number(fanout->op) ? 1 : 0;
     for (size_t i = 0; i < fanout->count; i++) {
         sc_buf_fini(&fanout->parts[i].figures);
     }
@@ -258,11 +260,13 @@ static void ask_all(struct sc_fleet *fleet, struct fanout *fanout, const struct 
     part_done(fanout);
 }
 
-static struct fanout *fanout_alloc(const struct sc_fleet *fleet, enum sc_op op,
+static struct fanout *fanout_alloc(struct sc_fleet *fleet, enum sc_op op,
                                    const struct sc_sp_origin *origin)
 {
     size_t count = fleet->backend_count;
     struct fanout *fanout = sc_calloc(1, sizeof *fanout + count * sizeof fanout->parts[0]);
+    fanout->fleet = fleet;
+    fleet->sweeping += gives_number(op) ? 1 : 0;
     fanout->origin = *origin;
     fanout->op = op;
     fanout->count = count;

@@ -1,7 +1,9 @@
 #include "coordinator/fleet.h"
 
 #include "common/log.h"
+#include "coordinator/joining.h"
 #include "coordinator/maplog.h"
+#include "coordinator/rebalancer.h"
 #include "coordinator/turns.h"
 
 #include <assert.h>
@@ -18,15 +20,16 @@ static void on_adopted(void *arg, struct sc_backend *backend)
 
 static bool may_grant(void *arg, const struct sc_backend *backend)
 {
-    (void)arg;
-    (void)backend;
-    return true;
+    const struct sc_fleet *fleet = arg;
+    return fleet->rebalancer == NULL || sc_rebalancer_may_grant(fleet->rebalancer, backend);
 }
 
 static void on_change(void *arg, struct sc_backend *backend)
 {
-    (void)arg;
-    (void)backend;
+    const struct sc_fleet *fleet = arg;
+    if (fleet->rebalancer != NULL && !fleet->closing) {
+        sc_rebalancer_on_change(fleet->rebalancer, backend);
+    }
 }
 
 /* A read whose slot has been handed over since it was sent. */
@@ -122,8 +125,17 @@ static void apply(void *arg, const struct sc_change *change)
     case SC_CHANGE_MOVED:
         map_slots(fleet);
         break;
+    case SC_CHANGE_ENDED:
+        /* Both ends know; the others are told where to send clients that ask them. */
+        for (size_t i = 0; i < fleet->backend_count; i++) {
+            sc_backend_grant(fleet->backends[i]);
+        }
+        break;
     default:
         break;
+    }
+    if (fleet->rebalancer != NULL) {
+        sc_rebalancer_on_map(fleet->rebalancer, change);
     }
 }
 
@@ -172,6 +184,10 @@ static enum sc_status open_backends(struct sc_fleet *fleet, char *why)
         status = open_backend(fleet, &fleet->cluster.shards[i], why);
     }
     map_slots(fleet);
+    if (status == SC_OK) {
+        fleet->joining = sc_joining_alloc(fleet);
+        fleet->rebalancer = sc_rebalancer_alloc(fleet);
+    }
     sc_sp_hub_unlock(fleet->hub);
     return status;
 }
@@ -217,11 +233,15 @@ void sc_fleet_close(struct sc_fleet *fleet)
         while (fleet->backend_count > 0) {
             sc_backend_close(fleet->backends[--fleet->backend_count]);
         }
+        sc_joining_free(fleet->joining);
+        fleet->joining = NULL;
         sc_sp_hub_unlock(fleet->hub);
     }
     sc_steward_stop(fleet->steward); /* after the backends, which call it */
+    sc_rebalancer_free(fleet->rebalancer);
     sc_turns_free(fleet->turns);
     free(fleet->backends);
+    fleet->rebalancer = NULL;
     sc_maplog_close(fleet->log);
     sc_cluster_fini(&fleet->cluster);
     fleet->steward = NULL;
@@ -232,6 +252,9 @@ void sc_fleet_close(struct sc_fleet *fleet)
 
 void sc_fleet_flush(struct sc_fleet *fleet)
 {
+    if (fleet->rebalancer != NULL && fleet->backend_count > 0) {
+        sc_rebalancer_poke(fleet->rebalancer);
+    }
     for (size_t i = 0; i < fleet->backend_count; i++) {
         sc_lanes_flush(sc_backend_lanes(fleet->backends[i]));
     }
@@ -248,6 +271,17 @@ void sc_fleet_tick(struct sc_fleet *fleet)
     }
     sc_turns_tick(fleet->turns, &fleet->cluster, fleet->backends,
                   fleet->config.values[SC_CONFIG_merges_at_once]);
+    if (fleet->rebalancer != NULL) {
+        sc_joining_tick(fleet->joining);
+        sc_rebalancer_tick(fleet->rebalancer);
+    }
+}
+
+void sc_fleet_timer(struct sc_fleet *fleet)
+{
+    if (fleet->rebalancer != NULL && fleet->backend_count > 0) {
+        sc_rebalancer_poke(fleet->rebalancer);
+    }
 }
 
 struct sc_backend *sc_fleet_backend(const struct sc_fleet *fleet, uint32_t shard_id)

@@ -11,6 +11,9 @@
 #include "coordinator/scanner.h"
 #include "coordinator/steward.h"
 
+struct sc_rebalancer;
+struct sc_joining;
+
 /* Readable: hub, cluster, message_max, backends, config. Guarded by the hub's lock once open. */
 struct sc_fleet {
     struct sc_sp_hub *hub;
@@ -28,6 +31,9 @@ struct sc_fleet {
     struct sc_turns *turns;
     struct sc_scanner scanner;
     uint32_t moments; /* snapshots that were opened */
+    struct sc_rebalancer *rebalancer;
+    struct sc_joining *joining;
+    uint32_t sweeping; /* requests to all shards under way that must see every slot just once */
     bool closing;
 };
 
@@ -52,8 +58,9 @@ void sc_fleet_close(struct sc_fleet *fleet);
 /* Sends what waits in all backends. Lock held. */
 void sc_fleet_flush(struct sc_fleet *fleet);
 
-/* From the hub's tick. Lock held. */
+/* From the hub's tick and timer. Lock held. */
 void sc_fleet_tick(struct sc_fleet *fleet);
+void sc_fleet_timer(struct sc_fleet *fleet);
 
 /* Has a change of the map recorded. When it is durable the map changes, a backend is opened for a
  * shard that was added or closed for one that was removed, and then `done` (or NULL) is told. Lock

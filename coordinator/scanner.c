@@ -1,6 +1,7 @@
 #include "coordinator/scanner.h"
 
 #include "common/bytes.h"
+#include "common/clock.h"
 #include "coordinator/fleet.h"
 
 #include <inttypes.h>
@@ -10,6 +11,9 @@
 #define PAGE_BYTES (1u << 20) /* a page is full when it has grown to this */
 #define STEPS_MAX 64u /* ... or after asking so many times */
 #define PAGES_AT_ONCE 16u
+#define HAND_OVER_MS 5u /* a slot that is just being handed over is asked for again after so long \
+                         */
+#define HAND_OVER_MAX_MS 10000u /* ... and no longer than this */
 #define CURSOR_HASH_SIZE 8u /* a cursor begins with the hash of a key, big-endian */
 
 struct sc_scan {
@@ -26,6 +30,8 @@ struct sc_scan {
     uint32_t found;
     uint32_t limit; /* of the whole page */
     uint32_t steps;
+    uint64_t not_before_ms; /* for slots that are being handed over */
+    uint64_t give_up_ms; /* 0: it has not waited for any */
 };
 
 static void scan_free(struct sc_scan *scan)
@@ -121,6 +127,27 @@ static bool take_page(struct sc_scan *scan, const struct sc_msg_page *page)
     return true;
 }
 
+static void add_waiting(struct sc_scanner *scanner, struct sc_scan *scan);
+
+/* The shard does not own all of the stretch: it has another map than we had, or have. Waits a
+ * little and asks whoever owns it then. False: it has waited long enough. */
+static bool wait_for_owner(struct sc_scan *scan)
+{
+    uint64_t now_ms = sc_clock_mono_ms();
+    if (scan->give_up_ms == 0) {
+        scan->give_up_ms = now_ms + HAND_OVER_MAX_MS;
+    }
+    if (now_ms >= scan->give_up_ms) {
+        return false;
+    }
+    scan->not_before_ms = now_ms + HAND_OVER_MS;
+    sc_sp_hub_set_timer(scan->fleet->hub, scan->not_before_ms);
+    scan->fleet->scanner.running--;
+    scan->next = NULL;
+    add_waiting(&scan->fleet->scanner, scan);
+    return true;
+}
+
 static void on_page(struct sc_backend_call *call, enum sc_status status, struct sc_slice body)
 {
     struct sc_scan *scan = (struct sc_scan *)call;
@@ -130,6 +157,8 @@ static void on_page(struct sc_backend_call *call, enum sc_status status, struct 
         answer_error(scan, SC_UNAVAILABLE, "a shard gave no answer to the scan: ask again");
     } else if (!sc_msg_parse_reply(body, &reply)) {
         answer_error(scan, SC_INTERNAL, "a shard sent a reply that makes no sense");
+    } else if (reply.status == SC_MOVED && wait_for_owner(scan)) {
+        return;
     } else if (reply.status != SC_OK && scan->found > 0) {
         /* The next page will meet the trouble again. */
         answer_page(scan, SC_OK, sc_slice(NULL, 0));
@@ -257,7 +286,8 @@ static struct sc_scan *take_waiting(struct sc_scanner *scanner)
 {
     struct sc_scan *before = NULL;
     struct sc_scan *scan = scanner->first;
-    while (scan != NULL && sc_sp_stuffed(&scan->origin)) {
+    uint64_t now_ms = scan != NULL ? sc_clock_mono_ms() : 0;
+    while (scan != NULL && (sc_sp_stuffed(&scan->origin) || scan->not_before_ms > now_ms)) {
         before = scan;
         scan = scan->next;
     }
