@@ -13,7 +13,7 @@ build_packages=(build-essential cmake ninja-build pkg-config libnng-dev libxxhas
     libmsgpack-dev check)
 # What the system tests and the checks of the sources take besides.
 # shellcheck disable=SC2034
-test_packages=(python3 python3-msgpack python3-xxhash nng-utils libnanomsg-dev clang-format
+test_packages=(python3 python3-msgpack python3-xxhash nng-utils iproute2 nftables libnanomsg-dev clang-format
     clang-tidy shellcheck util-linux valgrind strace)
 
 # Other storage engines, for shardcask-engine-bench to measure beside ours. Nothing else takes them.
