@@ -11,8 +11,7 @@
 #define PAGE_BYTES (1u << 20) /* a page is full when it has grown to this */
 #define STEPS_MAX 64u /* ... or after asking so many times */
 #define PAGES_AT_ONCE 16u
-#define HAND_OVER_MS 5u /* a slot that is just being handed over is asked for again after so long \
-                         */
+#define HAND_OVER_MS 5u /* until a slot that is being handed over is asked for again */
 #define HAND_OVER_MAX_MS 10000u /* ... and no longer than this */
 #define CURSOR_HASH_SIZE 8u /* a cursor begins with the hash of a key, big-endian */
 
