@@ -25,8 +25,11 @@ void sc_cluster_copy(const struct sc_cluster *cluster, struct sc_cluster *copy)
     size_t shards = cluster->shard_count * sizeof *cluster->shards;
     size_t batches = cluster->batch_count * sizeof *cluster->batches;
     *copy = *cluster;
-    copy->shards = sc_alloc(shards);
-    memcpy(copy->shards, cluster->shards, shards);
+    copy->shards = NULL;
+    if (shards > 0) {
+        copy->shards = sc_alloc(shards);
+        memcpy(copy->shards, cluster->shards, shards);
+    }
     copy->batches = NULL;
     if (batches > 0) {
         copy->batches = sc_alloc(batches);
