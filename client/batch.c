@@ -46,8 +46,7 @@ static int run(struct shardcask *handle, struct shardcask_op *ops, size_t count,
                          .left = left,
                          .deadline_ms = sc_clock_mono_ms() + handle->timeout_ms,
                          .ended = sc_job_end};
-    sc_peer_start(&handle->coordinator, writes ? SC_LANE_WRITES : SC_LANE_READS, &job);
-    sc_job_wait(&job);
+    sc_peer_run(&handle->coordinator, writes ? SC_LANE_WRITES : SC_LANE_READS, &job);
     return job.status;
 }
 

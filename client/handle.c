@@ -268,8 +268,7 @@ static void run_at(struct sc_peer *peer, struct shardcask_op *op, struct sc_job 
     job->ops = op;
     job->count = job->left = 1;
     job->ended = sc_job_end;
-    sc_peer_start(peer, sc_operation_writes(op) ? SC_LANE_WRITES : SC_LANE_READS, job);
-    sc_job_wait(job);
+    sc_peer_run(peer, sc_operation_writes(op) ? SC_LANE_WRITES : SC_LANE_READS, job);
 }
 
 /* One attempt; true when there should be another. */
@@ -335,8 +334,7 @@ int sc_handle_call(struct shardcask *handle, struct sc_slice request, bool repea
                          .left = 1,
                          .deadline_ms = deadline(handle),
                          .ended = sc_job_end};
-    sc_peer_start(&handle->coordinator, SC_LANE_CALLS, &job);
-    sc_job_wait(&job);
+    sc_peer_run(&handle->coordinator, SC_LANE_CALLS, &job);
     (void)sc_error_set(job.status, job.why);
     free(job.why);
     return job.status;

@@ -34,6 +34,11 @@ void sc_job_end_part(struct sc_job *job)
     }
 }
 
+bool sc_job_has_ended(const struct sc_job *job)
+{
+    return atomic_load_explicit(&job->state, memory_order_acquire) == ENDED;
+}
+
 void sc_job_wait(struct sc_job *job)
 {
     uint32_t state = RUNNING;

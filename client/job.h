@@ -62,6 +62,9 @@ void sc_job_end(struct sc_job *job);
 /* The same for one of the `parts` of job->whole, which ends with the last of them. Lock held. */
 void sc_job_end_part(struct sc_job *job);
 
+/* True when it has. Any thread. */
+bool sc_job_has_ended(const struct sc_job *job);
+
 /* Sleeps until the job has ended. */
 void sc_job_wait(struct sc_job *job);
 

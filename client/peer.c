@@ -44,6 +44,26 @@ void sc_peer_push(struct sc_peer *peer, enum sc_lane_kind kind, struct sc_job *j
     }
 }
 
+static bool has_ended(void *arg)
+{
+    return sc_job_has_ended(arg);
+}
+
+void sc_peer_run(struct sc_peer *peer, enum sc_lane_kind kind, struct sc_job *job)
+{
+    struct sc_sp_hub *hub = peer->handle->hub;
+    if (sc_lane_push(&peer->lanes[kind], job)) {
+        sc_sp_hub_lock(hub);
+        sc_peer_stir(peer);
+        if (sc_peer_up(peer) && sc_sp_link_in_flight(peer->link) == 0) {
+            sc_sp_link_serve(peer->link, has_ended, job);
+        } else {
+            sc_sp_hub_unlock(hub);
+        }
+    }
+    sc_job_wait(job);
+}
+
 void sc_peer_start(struct sc_peer *peer, enum sc_lane_kind kind, struct sc_job *job)
 {
     if (sc_lane_push(&peer->lanes[kind], job)) {
@@ -68,6 +88,9 @@ static bool lane_waits(const struct sc_peer *peer, enum sc_lane_kind kind)
 
 void sc_peer_pump(struct sc_peer *peer)
 {
+    if (peer->link != NULL) {
+        sc_sp_link_check(peer->link);
+    }
     for (size_t i = 0; i < SC_LANE_COUNT; i++) {
         struct sc_lane *lane = &peer->lanes[i];
         if (!lane_waits(peer, (enum sc_lane_kind)i)) {
@@ -105,6 +128,9 @@ void sc_peer_tick(struct sc_peer *peer, uint64_t now_ms)
 {
     for (size_t i = 0; i < SC_LANE_COUNT; i++) {
         sc_lane_tick(&peer->lanes[i], now_ms, sc_peer_why(peer));
+    }
+    if (peer->link != NULL) {
+        sc_sp_link_nudge(peer->link);
     }
     sc_peer_stir(peer);
 }

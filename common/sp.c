@@ -109,7 +109,7 @@ static bool work(struct sc_sp_hub *hub, bool draining)
         sc_sp_conn_work(busy);
     } else if (ready != NULL && !(draining && events_wait(hub))) {
         STAILQ_REMOVE_HEAD(&hub->arm, arm);
-        sc_sp_conn_arm(ready, draining);
+        sc_sp_conn_arm(ready);
     } else {
         return false;
     }
@@ -126,6 +126,7 @@ static void settle(struct sc_sp_hub *hub, bool draining)
 void sc_sp_hub_settle(struct sc_sp_hub *hub)
 {
     settle(hub, false);
+    sc_sp_hub_leave(hub);
 }
 
 /* The lock has been let go: if somebody waits for it, waits until he has got it. A mutex alone
@@ -161,9 +162,20 @@ static void look_again(struct sc_sp_hub *hub)
         sched_yield();
         collect(hub);
     }
-    struct sc_sp_conn *conn;
-    while (!events_wait(hub) && (conn = TAILQ_FIRST(&hub->watch)) != NULL) {
-        sc_sp_conn_leave(conn);
+    if (!events_wait(hub)) {
+        sc_sp_hub_leave(hub);
+    }
+}
+
+void sc_sp_hub_leave(struct sc_sp_hub *hub)
+{
+    struct sc_sp_conn *conn = TAILQ_FIRST(&hub->watch);
+    while (conn != NULL) {
+        struct sc_sp_conn *next = TAILQ_NEXT(conn, watch);
+        if (!conn->dead && !sc_sp_link_rests(conn)) {
+            sc_sp_conn_leave(conn);
+        }
+        conn = next;
     }
 }
 
@@ -216,6 +228,24 @@ void sc_sp_hub_unlock(struct sc_sp_hub *hub)
 {
     hub->stirred = true;
     settle(hub, false);
+    sc_sp_hub_leave(hub);
+    pthread_mutex_unlock(&hub->lock);
+}
+
+/* The link may be closed, and be gone, as soon as its connection is dead. */
+void sc_sp_link_serve(struct sc_sp_link *link, bool (*done)(void *arg), void *arg)
+{
+    struct sc_sp_hub *hub = link->hub;
+    struct sc_sp_conn *conn = link->conn;
+    sc_sp_conn_ref(conn);
+    hub->stirred = true;
+    settle(hub, false);
+    while (!done(arg) && !conn->dead && conn->watched && link->pending_count > 0) {
+        sc_sp_conn_serve(conn);
+        settle(hub, false);
+    }
+    sc_sp_conn_unref(conn);
+    sc_sp_hub_leave(hub);
     pthread_mutex_unlock(&hub->lock);
 }
 

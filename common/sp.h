@@ -206,6 +206,19 @@ void sc_sp_link_reset(struct sc_sp_link *link, const char *why);
 struct sc_buf *sc_sp_send_begin(struct sc_sp_link *link, void *tag, uint32_t timeout_ms);
 void sc_sp_send_end(struct sc_sp_link *link);
 
+/* Lets the lock go, as sc_sp_hub_unlock does, but receives on this thread, for this link, until
+ * `done` (called with the lock held) says that what it waits for has come: that saves waking
+ * threads. May return earlier: somebody else receives already, the link went down, ... The link is
+ * up. Lock held; not from a callback. */
+void sc_sp_link_serve(struct sc_sp_link *link, bool (*done)(void *arg), void *arg);
+
+/* Wakes the thread that serves the link, if there is one, so that it asks `done` again. */
+void sc_sp_link_nudge(struct sc_sp_link *link);
+
+/* Looks whether the link has gone down while it was at rest, which else is noticed by the next
+ * tick. Not from on_reply. */
+void sc_sp_link_check(struct sc_sp_link *link);
+
 /* How many requests are in flight. */
 size_t sc_sp_link_in_flight(const struct sc_sp_link *link);
 

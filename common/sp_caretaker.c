@@ -86,6 +86,17 @@ static void free_ended(struct sc_sp_hub *hub)
     }
 }
 
+/* Links at rest that have been closed by their servers. */
+static void check_watched(struct sc_sp_hub *hub)
+{
+    struct sc_sp_conn *conn = TAILQ_FIRST(&hub->watch);
+    while (conn != NULL) {
+        struct sc_sp_conn *next = TAILQ_NEXT(conn, watch);
+        sc_sp_conn_check(conn);
+        conn = next;
+    }
+}
+
 static void sweep_conns(struct sc_sp_hub *hub)
 {
     if (hub->now_ms < hub->caretaker.conns_ms) {
@@ -131,6 +142,7 @@ static void go_round(struct sc_sp_hub *hub)
 {
     sweep_owners(hub);
     sweep_conns(hub);
+    check_watched(hub);
     tick(hub);
     sc_sp_caretaker_wake_at(hub, hub->caretaker.tick_ms);
 }

@@ -426,6 +426,26 @@ static void received(void *arg)
     sc_sp_conn_unref(conn);
 }
 
+void sc_sp_conn_check(struct sc_sp_conn *conn)
+{
+    if (aio_done(conn->receiving_aio)) {
+        end_watch(conn);
+        received(conn);
+    }
+}
+
+void sc_sp_conn_serve(struct sc_sp_conn *conn)
+{
+    struct sc_sp_hub *hub = conn->hub;
+    end_watch(conn);
+    conn->served = true;
+    pthread_mutex_unlock(&hub->lock);
+    nng_aio_wait(conn->receive_aio);
+    sc_sp_hub_lock(hub);
+    conn->served = false;
+    received(conn);
+}
+
 /* Receives what a connection has ready that the poller watches. Nothing waits in nng afterwards. */
 static void receive_ready(struct sc_sp_conn *conn)
 {
@@ -481,7 +501,7 @@ void sc_sp_conn_work(struct sc_sp_conn *conn)
     sc_sp_conn_unref(conn);
 }
 
-void sc_sp_conn_arm(struct sc_sp_conn *conn, bool draining)
+void sc_sp_conn_arm(struct sc_sp_conn *conn)
 {
     assert(conn->arming);
     conn->arming = false;
@@ -489,9 +509,6 @@ void sc_sp_conn_arm(struct sc_sp_conn *conn, bool draining)
         receive_ready(conn);
     } else if (can_receive(conn)) {
         receive(conn);
-        if (conn->watched && !draining) {
-            sc_sp_conn_leave(conn);
-        }
     }
     sc_sp_conn_unref(conn);
 }

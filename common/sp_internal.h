@@ -21,7 +21,8 @@
  *     being let go, never from inside a function that the program called; except that
  *     sc_sp_link_close ends what is in flight.
  *  4. While the lock is free, no connection has output waiting that is not being sent.
- *  5. While nobody is draining, no connection is watched.
+ *  5. While nobody is draining, no connection is watched but links on which nothing is awaited: the
+ *     caretaker looks after these, and whoever sends something again.
  */
 #ifndef SC_COMMON_SP_INTERNAL_H
 #define SC_COMMON_SP_INTERNAL_H
@@ -95,6 +96,7 @@ struct sc_sp_conn {
     bool open; /* handshake done */
     bool receiving, sending, working, arming;
     bool watched; /* in the hub's list `watch`: nothing else tells the end of its receive */
+    bool served; /* a thread waits for its receive (sc_sp_link_serve): nobody else may touch it */
     int fd; /* that the poller watches; -1: nng tells when it has received */
     bool ready; /* there may be more to receive, the poller said */
     bool ended; /* ... and then comes the end */
@@ -251,6 +253,9 @@ void sc_sp_event_init(struct sc_sp_event *event, struct sc_sp_hub *hub, void (*r
 /* The callback of every aio: its argument is an event. */
 void sc_sp_event_post(void *arg);
 
+/* Leaves to threads of nng what is watched, but links at rest. Lock held. */
+void sc_sp_hub_leave(struct sc_sp_hub *hub);
+
 /* Has an event run by the thread that is draining at the moment. Lock held. */
 void sc_sp_event_queue(struct sc_sp_event *event);
 
@@ -333,15 +338,21 @@ void sc_sp_conn_work(struct sc_sp_conn *conn);
  */
 void sc_sp_conn_ready(struct sc_sp_conn *conn, bool ended);
 
-/* Receives again. If this thread is draining, it looks after the receive (see below), else a thread
- * of nng is told when it is done. */
-void sc_sp_conn_arm(struct sc_sp_conn *conn, bool draining);
+/* Receives again. Whoever holds the lock looks after the receive (see below), or leaves it to a
+ * thread of nng before it lets the lock go. */
+void sc_sp_conn_arm(struct sc_sp_conn *conn);
 
 /* For a connection that is watched: queues its event if its receive is done. */
 void sc_sp_conn_collect(struct sc_sp_conn *conn);
 
 /* Leaves a watched connection to a thread of nng. */
 void sc_sp_conn_leave(struct sc_sp_conn *conn);
+
+/* For a connection that is watched: handles what it has received, if it has. */
+void sc_sp_conn_check(struct sc_sp_conn *conn);
+
+/* For a connection that is watched: waits for its receive without the lock, and handles it. */
+void sc_sp_conn_serve(struct sc_sp_conn *conn);
 
 /* Time-outs and idle buffers. */
 void sc_sp_conn_sweep(struct sc_sp_conn *conn);
@@ -364,6 +375,9 @@ void sc_sp_listener_free(struct sc_sp_listener *listener);
 /* Ends what was in flight on a lost connection, tells the program, plans the next dial. Lock held.
  */
 void sc_sp_link_work(struct sc_sp_link *link);
+
+/* True for the connection of a link that is up and has nothing in flight. Lock held. */
+bool sc_sp_link_rests(const struct sc_sp_conn *conn);
 
 /* Requests that have run out of time, and the next dial. Lock held. */
 void sc_sp_link_sweep(struct sc_sp_link *link);

@@ -344,6 +344,29 @@ void sc_sp_link_reset(struct sc_sp_link *link, const char *why)
     }
 }
 
+void sc_sp_link_nudge(struct sc_sp_link *link)
+{
+    if (link->conn != NULL && link->conn->served) {
+        nng_aio_abort(link->conn->receive_aio, NNG_ECANCELED);
+    }
+}
+
+void sc_sp_link_check(struct sc_sp_link *link)
+{
+    if (link->conn != NULL && link->conn->watched && sc_sp_link_rests(link->conn)) {
+        sc_sp_conn_check(link->conn);
+    }
+}
+
+bool sc_sp_link_rests(const struct sc_sp_conn *conn)
+{
+    if (conn->ops != &link_ops || conn->dead || !conn->open) {
+        return false;
+    }
+    const struct sc_sp_link *link = conn->owner;
+    return link->pending_count == 0;
+}
+
 size_t sc_sp_link_in_flight(const struct sc_sp_link *link)
 {
     return link->pending_count;
