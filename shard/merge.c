@@ -671,7 +671,7 @@ static enum sc_status take_stretch(struct sc_merge *merge, size_t input, uint64_
     struct taking taking = {merge, input, from, to, SC_OK, why};
     enum sc_status status =
         sc_hint_load(&merge->store->files, segment->number, segment->salt,
-                     to > segment->size ? to : segment->size, take_hinted, &taking, &covered, what);
+                     expected_size(merge, segment), take_hinted, &taking, &covered, what);
     if (taking.status != SC_OK) {
         return taking.status;
     }

@@ -279,6 +279,35 @@ START_TEST(hint_stands_in_for_a_missing_end)
 }
 END_TEST
 
+START_TEST(stretch_in_a_file_without_its_end_is_known_by_the_hint_too)
+{
+    char path[512];
+    put(&f, "deleted", "must not come back");
+    put(&f, "j", "older");
+    put(&f, "k", "older");
+    next_file();
+    ck_assert(del(&f, "deleted"));
+    put(&f, "j", "newest of j");
+    put(&f, "whole", "value");
+    put(&f, "k", "newest of k");
+    next_file();
+    spoil_header(3, "deleted");
+    spoil_header(3, "jnewest of j");
+    path_of(3, "data", path);
+    ck_assert_int_eq(truncate(path, (off_t)find(3, "newest of k")), 0);
+    merging_reopen(&m);
+    scrub_with_care(&f);
+    compact(&m);
+    ck_assert(!exists(3));
+    reopen_bare();
+    ck_assert_uint_eq(f.event_count, 0);
+    expect_lost("j");
+    expect_lost("k");
+    expect(&f, "deleted", NULL);
+    expect(&f, "whole", "value");
+}
+END_TEST
+
 START_TEST(stretch_that_no_hint_knows_is_not_merged)
 {
     char path[512];
@@ -464,6 +493,7 @@ int main(void)
         hint_stands_in_for_a_stretch,
         hint_stands_in_for_a_clear,
         hint_stands_in_for_a_missing_end,
+        stretch_in_a_file_without_its_end_is_known_by_the_hint_too,
         stretch_that_no_hint_knows_is_not_merged,
         newest_record_that_vanished_is_not_replaced_by_an_older_one,
         rescue_is_tried_again_when_the_disk_is_full,
