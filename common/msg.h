@@ -17,11 +17,10 @@
  *   x.peek   [[request...]] -> [0, [reply...]]   as x.join, but none waits for the disk: those that
  *            would have to, and those behind them on the same key, get [SC_MSG_COLD] and were not
  *            begun; in an x.join they wait
- *   x.merge  [allow] -> [0, wanted, running]   whether the shard may merge now; what it would like
- *   x.scan   [cursor, {options}, last slot] -> as scan, but up to and including `last slot`; moved
- *            when one of these slots is not served
- *   x.by     [deadline, request] -> as the request: an envelope around any other request (see
- *            sc_msg_put_by)
+ *   x.merge  [allow] -> [0, wanted, running, urgent]   whether the shard may merge now; what it
+ * would like; whether it has more dead data than live x.scan   [cursor, {options}, last slot] -> as
+ * scan, but up to and including `last slot`; moved when one of these slots is not served x.by
+ * [deadline, request] -> as the request: an envelope around any other request (see sc_msg_put_by)
  *   x.import, x.export and what follows them move slots: common/msg_move.h
  *   x.snapshot, x.page, x.forget: common/msg_copy.h
  */

@@ -7,13 +7,16 @@
 #include "common/msg.h"
 
 #define POLL_MS 250u
+#define TURN_MS 2000u /* others wait no longer; a shard that is written to always has work */
 
 /* What is known of one shard. */
 struct turn {
     struct sc_backend_call call; /* must be first */
     bool asking; /* a call is on its way */
-    bool wanted, running; /* as it last said */
+    bool wanted, running, urgent; /* as it last said */
     bool has; /* it may merge */
+    uint64_t since_ms; /* when it got its turn */
+    bool passed_on; /* its turn went to another one before it was done */
     bool barred; /* it must not, for now */
 };
 
@@ -30,13 +33,16 @@ static void on_reply(struct sc_backend_call *call, enum sc_status status, struct
     struct sc_msg_reply reply;
     bool wanted = false;
     bool running = false;
+    bool urgent = false;
     turn->asking = false;
     if (status != SC_OK || !sc_msg_parse_reply(body, &reply) || reply.status != SC_OK ||
-        !sc_mp_bool(&reply.result, &wanted) || !sc_mp_bool(&reply.result, &running)) {
-        wanted = running = false;
+        !sc_mp_bool(&reply.result, &wanted) || !sc_mp_bool(&reply.result, &running) ||
+        !sc_mp_bool(&reply.result, &urgent)) {
+        wanted = running = urgent = false;
     }
     turn->wanted = wanted;
     turn->running = running;
+    turn->urgent = urgent;
 }
 
 struct sc_turns *sc_turns_alloc(void)
@@ -83,23 +89,50 @@ static void ask(struct sc_backend *backend, struct turn *turn)
     sc_buf_fini(&request);
 }
 
-/* Ends the turns of those who are done, and gives them to those who merge already (the coordinator
- * may have been restarted, or the shard): who has none pauses. Returns how many turns are taken. */
+static void give(struct turn *turn, uint64_t now_ms)
+{
+    turn->has = true;
+    turn->passed_on = false;
+    turn->since_ms = now_ms;
+}
+
+static bool waits(const struct turn *turn)
+{
+    return turn->wanted && !turn->has && !turn->barred;
+}
+
+static bool anybody_waits(const struct sc_turns *turns)
+{
+    for (size_t i = 0; i < turns->count; i++) {
+        if (waits(turns->turns[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Ends the turns of those who are done or have had their time, and gives them to those who merge
+ * already (the coordinator may have been restarted, or the shard): who has none pauses. Returns how
+ * many turns are taken. */
 static uint64_t settle(struct sc_turns *turns, const struct sc_cluster *cluster,
-                       struct sc_backend *const *backends, uint64_t at_once)
+                       struct sc_backend *const *backends, uint64_t at_once, uint64_t now_ms)
 {
     uint64_t taken = 0;
+    bool others = anybody_waits(turns);
     for (size_t i = 0; i < turns->count; i++) {
         struct turn *turn = turns->turns[i];
         turn->barred = !sc_backend_up(backends[i]) ||
                        sc_cluster_in_batch(cluster, sc_backend_shard_id(backends[i]));
-        turn->has = turn->has && turn->wanted && !turn->barred && taken < at_once;
+        turn->passed_on =
+            turn->has ? others && now_ms - turn->since_ms >= TURN_MS : turn->passed_on;
+        turn->has = turn->has && turn->wanted && !turn->barred && !turn->passed_on &&
+                    (taken < at_once || turn->urgent);
         taken += turn->has ? 1 : 0;
     }
     for (size_t i = 0; i < turns->count && taken < at_once; i++) {
         struct turn *turn = turns->turns[i];
-        if (turn->running && !turn->has && !turn->barred) {
-            turn->has = true;
+        if (turn->running && !turn->has && !turn->barred && !turn->passed_on) {
+            give(turn, now_ms);
             taken++;
         }
     }
@@ -114,12 +147,12 @@ void sc_turns_tick(struct sc_turns *turns, const struct sc_cluster *cluster,
         return;
     }
     turns->next_ms = now + POLL_MS;
-    uint64_t taken = settle(turns, cluster, backends, at_once);
-    for (size_t i = 0; i < turns->count && taken < at_once; i++) {
+    uint64_t taken = settle(turns, cluster, backends, at_once, now);
+    for (size_t i = 0; i < turns->count; i++) {
         size_t at = (turns->first + i) % turns->count;
         struct turn *turn = turns->turns[at];
-        if (turn->wanted && !turn->has && !turn->barred) {
-            turn->has = true;
+        if (waits(turn) && (taken < at_once || turn->urgent)) {
+            give(turn, now);
             taken++;
             turns->first = at + 1;
         }

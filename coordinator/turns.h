@@ -3,8 +3,10 @@
  * together, the coordinator asks every shard now and then whether it would like to merge, and lets
  * only so many at a time (the setting merges_at_once), one after the other.
  *
- * A shard keeps its turn until it has nothing left to merge; without one, a merge pauses. A shard
- * that slots move from or to has no turn meanwhile: its log must stay as it is.
+ * A shard keeps its turn until it has nothing left to merge, or others have waited for some
+ * seconds; without one, a merge pauses. A shard with more dead data than live gets a turn whatever
+ * the others do: that disks stay large enough goes before calm. A shard that slots move from or to
+ * has no turn meanwhile: its log must stay as it is.
  *
  * Guarded by the hub's lock.
  */

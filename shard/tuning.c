@@ -67,8 +67,9 @@ void sc_tuning_turn(struct sc_tuning *tuning, bool allow, struct sc_buf *reply)
         sc_upkeep_figures(tuning->upkeep, &figures);
     }
     bool paused = tuning->config.values[SC_CONFIG_merge_paused] != 0;
-    sc_mp_put_array(reply, 3);
+    sc_mp_put_array(reply, 4);
     sc_mp_put_uint(reply, SC_OK);
     sc_mp_put_bool(reply, figures.state != SC_UPKEEP_IDLE && !paused);
     sc_mp_put_bool(reply, figures.state == SC_UPKEEP_MERGING);
+    sc_mp_put_bool(reply, figures.urgent);
 }

@@ -14,7 +14,7 @@
 /* All slots in about 3 seconds; a slot in which nothing can have expired costs a few nanoseconds.
  */
 #define SWEEP_SLOTS_PER_TICK (SC_SLOT_COUNT / 64)
-#define LOOK_TICKS 10u /* ticks between two looks whether there is something to merge */
+#define LOOK_TICKS 2u /* ticks between two looks whether there is something to merge */
 #define RATE_RISE 16 /* times the rate when there is twice as much dead as should be */
 #define RATE_SLACK (UINT64_C(64) << 20) /* dead bytes that do no harm */
 #define RATE_MAX (UINT64_C(1) << 50)
@@ -43,6 +43,7 @@ struct sc_upkeep {
     struct sc_upkeep_options options;
     bool working; /* the thread has been woken and is not done */
     bool wanted; /* there is something to merge */
+    bool urgent; /* more is dead than alive, and it is much */
     unsigned ticks;
     uint64_t retry_ms; /* not before; monotonic */
     uint64_t retry_interval_ms; /* 0: the last one did not fail */
@@ -264,6 +265,7 @@ static void set_rate(struct sc_upkeep *upkeep)
     double rate = (double)upkeep->options.merge_bytes_per_second;
     struct sc_bitcask_stats stats;
     sc_bitcask_stats(upkeep->store, &stats);
+    upkeep->urgent = stats.dead_bytes > stats.live_bytes + RATE_SLACK;
     if (stats.dead_bytes > stats.live_bytes) {
         double excess = (double)(stats.dead_bytes - stats.live_bytes);
         rate *= 1 + RATE_RISE * excess / (double)(stats.live_bytes + RATE_SLACK);
@@ -312,6 +314,7 @@ void sc_upkeep_figures(const struct sc_upkeep *upkeep, struct sc_upkeep_figures 
 {
     bool allowed = atomic_load(&upkeep->allowed);
     sc_merge_figures(upkeep->merge, &figures->merge);
+    figures->urgent = upkeep->urgent;
     if (figures->merge.running) {
         figures->state = allowed ? SC_UPKEEP_MERGING : SC_UPKEEP_PAUSED;
     } else {

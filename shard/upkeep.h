@@ -62,6 +62,7 @@ enum sc_upkeep_merge_state {
 
 struct sc_upkeep_figures {
     enum sc_upkeep_merge_state state;
+    bool urgent; /* more is dead than alive, and it is much */
     struct sc_merge_figures merge;
 };
 void sc_upkeep_figures(const struct sc_upkeep *upkeep, struct sc_upkeep_figures *figures);
