@@ -117,6 +117,35 @@ class Storms(DirectTest):
         self.check(fleet, load)
 
 
+class Moves(DirectTest):
+    def wait_idle(self, fleet):
+        with Client(fleet.url) as client:
+            wait_for(lambda: client.ok("rebalance")["state"] == "idle", "the moves to end", 60)
+
+    def test_slots_that_move_are_followed(self):
+        """Two shards become three, and two again, under a load on direct clients alone: no request
+        fails, and the new shard is asked by them."""
+        fleet = self.fleet(2, sync="100")
+        proxies = [self.proxy(fleet, number, timeout_ms=20000) for number in (1, 2)]
+        load = Load(self, [proxy.url for proxy in proxies], SEED, readers=0, allowed=())
+        load.wait_for_progress(200)
+        third = fleet.make_shard(3).start()
+        with Client(fleet.url) as client:
+            number = client.ok("shard.add", third.url)
+            self.wait_idle(fleet)
+            load.wait_for_progress(200)
+            owners = {owner for _, _, owner in client.ok("map")["ranges"]}
+            self.assertEqual(owners, {1, 2, number})
+            with Client(third.url) as shard:
+                self.assertGreater(shard.ok("stats")["gets"], 0)
+            client.ok("shard.remove", number)
+            self.wait_idle(fleet)
+        load.wait_for_progress(200)
+        load.stop()
+        load.verify(fleet.url)
+        self.assertEqual(set(load.statuses) - {OK, 1, 4}, set())
+
+
 class Failures(DirectTest):
     def setUp(self):
         super().setUp()
