@@ -41,6 +41,9 @@ static enum sc_status check_options(const struct shardcask_op *op, char *why)
     if ((flags & ~allowed) != 0 || (op->options.ttl_ms != 0 && !ttl_allowed)) {
         return sc_fail(why, SC_BADREQUEST, "an option that this operation does not have");
     }
+    if (op->options.expires_ms != 0 && (op->kind != SHARDCASK_OP_PUT || op->options.ttl_ms != 0)) {
+        return sc_fail(why, SC_BADREQUEST, "expires_ms is for puts without ttl_ms");
+    }
     if (op->options.ttl_ms > SC_TTL_MS_MAX) {
         return sc_fail(why, SC_BADREQUEST, "ttl_ms is more than 100 years");
     }
@@ -85,6 +88,8 @@ static struct sc_msg_write_options wire_options(const struct shardcask_write *op
     return (struct sc_msg_write_options){
         .has_ttl = options->ttl_ms != 0,
         .ttl_ms = options->ttl_ms,
+        .has_expires = options->expires_ms != 0,
+        .expires_ms = options->expires_ms,
         .has_if_version = (options->flags & SHARDCASK_IF_VERSION) != 0,
         .if_version = options->if_version,
         .has_sync = (options->flags & (SHARDCASK_SYNC | SHARDCASK_NO_SYNC)) != 0,

@@ -159,6 +159,7 @@ struct shardcask_write {
     unsigned flags;
     uint64_t ttl_ms; /* 0: does not expire */
     uint64_t if_version;
+    uint64_t expires_ms; /* of a put, in place of ttl_ms: when, in milliseconds since 1970 */
 };
 
 /* `version` and `existed` may be NULL. */

@@ -63,7 +63,10 @@ static enum sc_op guess_of_four(char second)
 static enum sc_op guess_of_six(const char *name)
 {
     if (name[0] != 'x') {
-        return name[0] == 'e' ? SC_OP_EXISTS : name[0] == 'd' ? SC_OP_DAMAGE : SC_OP_CONFIG;
+        return name[0] == 'e'   ? SC_OP_EXISTS
+               : name[0] == 'b' ? SC_OP_BACKUP
+               : name[0] == 'd' ? SC_OP_DAMAGE
+                                : SC_OP_CONFIG;
     }
     switch (name[2]) {
     case 'j':
@@ -109,6 +112,7 @@ static enum sc_op guess_of_eight(const char *name)
     }
     return name[2] == 'i'   ? SC_OP_X_IMPORT
            : name[2] == 'e' ? SC_OP_X_EXPORT
+           : name[2] == 'b' ? SC_OP_X_BACKUP
            : name[3] == 'i' ? SC_OP_X_FINISH
                             : SC_OP_X_FORGET;
 }
@@ -142,7 +146,7 @@ static enum sc_op guess_op(const char *name, size_t size)
                : name[0] == 'x' ? SC_OP_X_RELEASE
                                 : SC_OP_REBALANCE;
     case 10:
-        return SC_OP_X_SNAPSHOT;
+        return name[2] == 's' ? SC_OP_X_SNAPSHOT : SC_OP_X_PROGRESS;
     case 12:
         return SC_OP_SHARD_REMOVE;
     case 13:
@@ -212,6 +216,7 @@ static enum sc_status wrong_arity(enum sc_op op, uint32_t arguments, char *why)
 
 enum option {
     OPTION_TTL_MS,
+    OPTION_EXPIRES_MS,
     OPTION_IF_VERSION,
     OPTION_SYNC,
     OPTION_PREFIX,
@@ -221,6 +226,8 @@ enum option {
     OPTION_CANCEL,
     OPTION_BYTES_PER_SECOND,
     OPTION_WEIGHT,
+    OPTION_DIR,
+    OPTION_COPY,
     OPTION_NONE
 };
 
@@ -229,6 +236,7 @@ static const struct {
     const char *expected;
 } options[OPTION_NONE] = {
     [OPTION_TTL_MS] = {"ttl_ms", "a whole number from 1 to 3155760000000"},
+    [OPTION_EXPIRES_MS] = {"expires_ms", "a whole number from 1, milliseconds since 1970"},
     [OPTION_IF_VERSION] = {"if_version", "a whole number, 0 for \"only if absent\""},
     [OPTION_SYNC] = {"sync", "true or false"},
     [OPTION_PREFIX] = {"prefix", "a str or bin of at most 65535 bytes"},
@@ -238,6 +246,8 @@ static const struct {
     [OPTION_CANCEL] = {"cancel", "true if it is given"},
     [OPTION_BYTES_PER_SECOND] = {"bytes_per_second", "a whole number, 0 for no limit"},
     [OPTION_WEIGHT] = {"weight", "a whole number from 1 to 1000000"},
+    [OPTION_DIR] = {"dir", "a str, the absolute path of a directory"},
+    [OPTION_COPY] = {"copy", "true or false"},
 };
 
 #define BIT(option) (1u << (option))
@@ -247,7 +257,8 @@ static unsigned options_of(enum sc_op op)
 {
     switch (op) {
     case SC_OP_PUT:
-        return BIT(OPTION_TTL_MS) | BIT(OPTION_IF_VERSION) | BIT(OPTION_SYNC);
+        return BIT(OPTION_TTL_MS) | BIT(OPTION_EXPIRES_MS) | BIT(OPTION_IF_VERSION) |
+               BIT(OPTION_SYNC);
     case SC_OP_DEL:
         return BIT(OPTION_IF_VERSION);
     case SC_OP_SCAN:
@@ -255,6 +266,9 @@ static unsigned options_of(enum sc_op op)
         return BIT(OPTION_PREFIX) | BIT(OPTION_LIMIT) | BIT(OPTION_VALUES);
     case SC_OP_SHARD_ADD:
         return BIT(OPTION_WEIGHT);
+    case SC_OP_BACKUP:
+        return BIT(OPTION_DIR) | BIT(OPTION_COPY) | BIT(OPTION_BYTES_PER_SECOND) |
+               BIT(OPTION_CANCEL);
     default:
         return BIT(OPTION_PAUSE) | BIT(OPTION_CANCEL) | BIT(OPTION_BYTES_PER_SECOND);
     }
@@ -307,6 +321,17 @@ static bool read_count(struct sc_mp *mp, uint32_t most, uint32_t *count)
     return true;
 }
 
+/* Whether to copy everything, which is not to link. */
+static bool read_copy(struct sc_mp *mp, bool *link)
+{
+    bool copy;
+    if (!sc_mp_bool(mp, &copy)) {
+        return false;
+    }
+    *link = !copy;
+    return true;
+}
+
 /* Reads the value of one option into its members; false when it is not what it should be. */
 static bool read_option(struct sc_mp *mp, enum option option, struct sc_msg_request *request)
 {
@@ -315,6 +340,9 @@ static bool read_option(struct sc_mp *mp, enum option option, struct sc_msg_requ
     case OPTION_TTL_MS:
         write->has_ttl = true;
         return read_ttl(mp, &write->ttl_ms);
+    case OPTION_EXPIRES_MS:
+        write->has_expires = true;
+        return sc_mp_uint(mp, &write->expires_ms) && write->expires_ms >= 1;
     case OPTION_IF_VERSION:
         write->has_if_version = true;
         return sc_mp_uint(mp, &write->if_version);
@@ -337,6 +365,10 @@ static bool read_option(struct sc_mp *mp, enum option option, struct sc_msg_requ
         return sc_mp_uint(mp, &request->bytes_per_second);
     case OPTION_WEIGHT:
         return read_count(mp, SC_WEIGHT_MAX, &request->weight);
+    case OPTION_DIR:
+        return sc_mp_str(mp, &request->copy.dir) && sc_msg_dir_ok(request->copy.dir);
+    case OPTION_COPY:
+        return read_copy(mp, &request->copy.link);
     case OPTION_NONE:
         break;
     }
@@ -430,6 +462,15 @@ static enum sc_status parse_delta(struct sc_mp *mp, struct sc_msg_request *reque
                : bad(request, why, "the delta must be a whole number within int64");
 }
 
+static enum sc_status parse_put_options(struct sc_mp *mp, struct sc_msg_request *request, char *why)
+{
+    enum sc_status status = parse_options(mp, request, why);
+    if (status == SC_OK && request->options.has_ttl && request->options.has_expires) {
+        return bad(request, why, "ttl_ms and expires_ms exclude each other");
+    }
+    return status;
+}
+
 /* Parses what follows the name of a single-key operation: its key and `more` other arguments. */
 static enum sc_status parse_single(struct sc_mp *mp, uint32_t more,
                                    const struct sc_msg_limits *limits,
@@ -446,7 +487,7 @@ static enum sc_status parse_single(struct sc_mp *mp, uint32_t more,
     switch (request->op) {
     case SC_OP_PUT:
         status = parse_value(mp, limits, request, why);
-        return status == SC_OK && more > 1 ? parse_options(mp, request, why) : status;
+        return status == SC_OK && more > 1 ? parse_put_options(mp, request, why) : status;
     case SC_OP_TOUCH:
         return parse_ttl(mp, request, why);
     case SC_OP_INCR:
@@ -568,6 +609,15 @@ static enum sc_status parse_rebalance(struct sc_mp *mp, uint32_t arguments,
     return arguments > 0 ? parse_options(mp, request, why) : SC_OK;
 }
 
+static enum sc_status parse_backup(struct sc_mp *mp, uint32_t arguments,
+                                   struct sc_msg_request *request, char *why)
+{
+    request->copy = (struct sc_msg_copy){.link = true};
+    request->cancel = request->has_rate = false;
+    request->bytes_per_second = SC_MSG_BACKUP_RATE_DEFAULT;
+    return arguments > 0 ? parse_options(mp, request, why) : SC_OK;
+}
+
 /* ---- Whole requests ---- */
 
 static enum sc_status parse_arguments(struct sc_mp *mp, uint32_t arguments,
@@ -614,7 +664,11 @@ static enum sc_status parse_arguments(struct sc_mp *mp, uint32_t arguments,
     case SC_OP_X_SNAPSHOT:
     case SC_OP_X_PAGE:
     case SC_OP_X_FORGET:
+    case SC_OP_X_BACKUP:
+    case SC_OP_X_PROGRESS:
         return sc_msg_parse_copy(mp, request, why);
+    case SC_OP_BACKUP:
+        return parse_backup(mp, arguments, request, why);
     default:
         assert(arguments == 0);
         return SC_OK;

@@ -22,7 +22,7 @@
  * scan, but up to and including `last slot`; moved when one of these slots is not served x.by
  * [deadline, request] -> as the request: an envelope around any other request (see sc_msg_put_by)
  *   x.import, x.export and what follows them move slots: common/msg_move.h
- *   x.snapshot, x.page, x.forget: common/msg_copy.h
+ *   x.snapshot, x.backup and what belongs to them: common/msg_copy.h
  */
 #ifndef SC_COMMON_MSG_H
 #define SC_COMMON_MSG_H
@@ -76,6 +76,7 @@ enum {
     X(SHARD_REMOVE, "shard.remove", 1, 1, 0)                              \
     X(CONFIG, "config", 0, 1, 0)                                          \
     X(REBALANCE, "rebalance", 0, 1, 0)                                    \
+    X(BACKUP, "backup", 0, 1, 0)                                          \
     X(SNAPSHOT, "snapshot", 0, 0, 0)                                      \
     X(SNAPSHOT_READ, "snapshot.read", 3, 3, 0)                            \
     X(SNAPSHOT_CLOSE, "snapshot.close", 1, 1, 0)                          \
@@ -97,7 +98,9 @@ enum {
     X(X_SLOTS, "x.slots", 0, 0, SC_OP_INTERNAL)                           \
     X(X_SNAPSHOT, "x.snapshot", 2, 2, SC_OP_INTERNAL)                     \
     X(X_PAGE, "x.page", 2, 2, SC_OP_INTERNAL)                             \
-    X(X_FORGET, "x.forget", 1, 1, SC_OP_INTERNAL)
+    X(X_FORGET, "x.forget", 1, 1, SC_OP_INTERNAL)                         \
+    X(X_BACKUP, "x.backup", 5, 5, SC_OP_INTERNAL)                         \
+    X(X_PROGRESS, "x.progress", 2, 2, SC_OP_INTERNAL)
 
 /* SC_OP_NONE, behind the last: no operation of ours, and how many there are. */
 enum sc_op {
@@ -113,10 +116,12 @@ unsigned sc_op_kind(enum sc_op op);
 /* Options of put, del and scan; a flag says whether an option was given. */
 struct sc_msg_write_options {
     bool has_ttl;
+    bool has_expires;
     bool has_if_version;
     bool has_sync;
     bool sync;
     uint64_t ttl_ms;
+    uint64_t expires_ms; /* since 1970; not together with a ttl */
     uint64_t if_version;
 };
 
@@ -165,7 +170,7 @@ struct sc_msg_request {
     struct sc_mp ranges; /* x.grant: a cursor at [[first, last, shard id, address]...] */
 
     struct sc_msg_move move; /* x.import, x.export and what follows them */
-    struct sc_msg_copy copy; /* snapshot.read, x.snapshot and what belongs to them */
+    struct sc_msg_copy copy; /* snapshot.read, backup, x.snapshot and what belongs to them */
 };
 
 /* Parses a request body. On failure `request->op` is SC_OP_NONE when not even the operation was

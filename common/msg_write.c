@@ -49,9 +49,9 @@ void sc_msg_put_raw_key_request(struct sc_buf *out, enum sc_op op, struct sc_sli
 
 static uint32_t count_options(const struct sc_msg_write_options *options)
 {
-    return options == NULL
-               ? 0
-               : (uint32_t)options->has_ttl + options->has_if_version + options->has_sync;
+    return options == NULL ? 0
+                           : (uint32_t)options->has_ttl + options->has_expires +
+                                 options->has_if_version + options->has_sync;
 }
 
 static void put_options(struct sc_buf *out, const struct sc_msg_write_options *options)
@@ -64,6 +64,10 @@ static void put_options(struct sc_buf *out, const struct sc_msg_write_options *o
     if (options->has_ttl) {
         sc_mp_put_cstr(out, "ttl_ms");
         sc_mp_put_uint(out, options->ttl_ms);
+    }
+    if (options->has_expires) {
+        sc_mp_put_cstr(out, "expires_ms");
+        sc_mp_put_uint(out, options->expires_ms);
     }
     if (options->has_if_version) {
         sc_mp_put_cstr(out, "if_version");
@@ -87,7 +91,7 @@ void sc_msg_put_put(struct sc_buf *out, struct sc_slice key, struct sc_slice val
 void sc_msg_put_del(struct sc_buf *out, struct sc_slice key,
                     const struct sc_msg_write_options *options)
 {
-    assert(options == NULL || (!options->has_ttl && !options->has_sync)); /* del has only one */
+    assert(options == NULL || (!options->has_ttl && !options->has_expires && !options->has_sync));
     sc_msg_put_op(out, SC_OP_DEL, count_options(options) > 0 ? 2 : 1);
     sc_mp_put_bin(out, key);
     put_options(out, options);

@@ -5,6 +5,7 @@
 #include "common/msg.h"
 #include "common/sp.h"
 #include "common/version.h"
+#include "coordinator/archivist.h"
 #include "coordinator/fanout.h"
 #include "coordinator/fleet.h"
 #include "coordinator/joining.h"
@@ -31,6 +32,7 @@ struct sc_coordinator {
     struct sc_coordinator_options options;
     struct sc_msg_limits limits;
     struct sc_sp_hub *hub;
+    struct sc_archivist *archivist;
     uint64_t started_ms;
 
     /* guarded by the hub's lock */
@@ -211,6 +213,16 @@ static void resume_sweeps(struct sc_coordinator *coordinator)
     }
 }
 
+/* ---- Backups ---- */
+
+static void reply_backup(struct sc_coordinator *coordinator, const struct sc_msg_request *request,
+                         const struct sc_sp_origin *origin)
+{
+    struct sc_buf *out = sc_sp_reply_begin(origin);
+    sc_archivist_backup(coordinator->archivist, request, out);
+    sc_sp_reply_end(origin);
+}
+
 /* ---- Requests ---- */
 
 static void dispatch_other(struct sc_coordinator *coordinator, const struct sc_msg_request *request,
@@ -241,6 +253,9 @@ static void dispatch_other(struct sc_coordinator *coordinator, const struct sc_m
         break;
     case SC_OP_CONFIG:
         start_config(coordinator, request, origin);
+        break;
+    case SC_OP_BACKUP:
+        reply_backup(coordinator, request, origin);
         break;
     case SC_OP_SNAPSHOT:
         sc_moment_open(&coordinator->fleet, origin);
@@ -339,6 +354,9 @@ enum sc_status sc_coordinator_open(const struct sc_coordinator_options *options,
                                          .merges_at_once = options->merges_at_once};
         status = sc_fleet_open(&coordinator->fleet, coordinator->hub, &fleet, why);
     }
+    if (status == SC_OK) {
+        status = sc_archivist_start(&coordinator->fleet, &coordinator->archivist, why);
+    }
     if (status != SC_OK) {
         sc_coordinator_close(coordinator);
         return status;
@@ -389,7 +407,6 @@ static void drain(struct sc_coordinator *coordinator)
 {
     const struct timespec pause = {.tv_nsec = 1000000};
     sc_sp_hub_lock(coordinator->hub);
-    coordinator->stopping = true;
     resume_sweeps(coordinator);
     while (sc_fleet_outstanding(&coordinator->fleet) > 0) {
         sc_sp_hub_unlock(coordinator->hub);
@@ -408,6 +425,10 @@ void sc_coordinator_close(struct sc_coordinator *coordinator)
         sc_sp_listener_stop(coordinator->listeners[i]);
     }
     if (coordinator->hub != NULL) {
+        sc_sp_hub_lock(coordinator->hub);
+        coordinator->stopping = true;
+        sc_sp_hub_unlock(coordinator->hub);
+        sc_archivist_stop(coordinator->archivist);
         drain(coordinator);
     }
     sc_fleet_close(&coordinator->fleet);

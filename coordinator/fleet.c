@@ -308,6 +308,12 @@ struct sc_backend *sc_fleet_first_down(const struct sc_fleet *fleet)
     return NULL;
 }
 
+uint64_t sc_fleet_copy_id(struct sc_fleet *fleet)
+{
+    /* No two coordinators have the same term. */
+    return fleet->cluster.term << 32 | ++fleet->copies;
+}
+
 uint64_t sc_fleet_outstanding(const struct sc_fleet *fleet)
 {
     uint64_t sum = 0;

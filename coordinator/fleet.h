@@ -30,10 +30,10 @@ struct sc_fleet {
     struct sc_steward *steward;
     struct sc_turns *turns;
     struct sc_scanner scanner;
-    uint32_t moments; /* snapshots that were opened */
     struct sc_rebalancer *rebalancer;
     struct sc_joining *joining;
     uint32_t sweeping; /* requests to all shards under way that must see every slot just once */
+    uint32_t copies; /* snapshots and backups that were begun */
     bool closing;
 };
 
@@ -76,6 +76,9 @@ const char *sc_fleet_state(const struct sc_fleet *fleet, size_t index);
 
 /* The first backend that owns slots and is not up; NULL when there is none. Lock held. */
 struct sc_backend *sc_fleet_first_down(const struct sc_fleet *fleet);
+
+/* The id of a new snapshot or backup, never used again. Lock held. */
+uint64_t sc_fleet_copy_id(struct sc_fleet *fleet);
 
 /* Requests that shards have not answered yet. Lock held. */
 uint64_t sc_fleet_outstanding(const struct sc_fleet *fleet);

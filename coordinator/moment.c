@@ -146,8 +146,7 @@ void sc_moment_open(struct sc_fleet *fleet, const struct sc_sp_origin *origin)
     struct moment *moment = sc_calloc(1, sizeof *moment + most * sizeof moment->parts[0]);
     moment->fleet = fleet;
     moment->origin = *origin;
-    /* Never used again: no two coordinators have the same term. */
-    moment->id = fleet->cluster.term << 32 | ++fleet->moments;
+    moment->id = sc_fleet_copy_id(fleet);
     moment->epoch = fleet->cluster.epoch;
     moment->missing = 1; /* held until all have been asked */
     struct sc_buf request = {0};

@@ -381,6 +381,18 @@ bool sc_bitcask_merges_held(const struct sc_bitcask *store)
     return atomic_load(&store->moving.held) > 0;
 }
 
+uint64_t sc_bitcask_committed_size(const struct sc_bitcask *store, const struct sc_segment *segment)
+{
+    const struct sc_writer *writer = &store->writer;
+    if (writer->written.file == segment->number) {
+        return writer->written.offset < segment->size ? writer->written.offset : segment->size;
+    }
+    /* Of older files everything is written; of younger ones nothing but the head. */
+    return writer->written.file > segment->number || segment->settled || store->options.read_only
+               ? segment->size
+               : SC_SEGMENT_HEADER_SIZE;
+}
+
 /* ---- Figures ---- */
 
 void sc_bitcask_stats(const struct sc_bitcask *store, struct sc_bitcask_stats *stats)

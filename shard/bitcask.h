@@ -162,14 +162,15 @@ void sc_bitcask_prefetch(const struct sc_bitcask *store, const uint64_t *hashes,
 typedef uint64_t sc_bitcask_position;
 
 struct sc_bitcask_write {
-    const uint64_t *ttl_ms; /* NULL: no expiry */
+    const uint64_t *ttl_ms; /* NULL: no expiry ... */
+    const uint64_t *expires_ms; /* ... but this one, since 1970; NULL: none */
     const uint64_t *if_version; /* NULL: whatever is there; 0: only if absent */
     const bool *sync; /* NULL: as the store is set */
 };
 
-/* Stores; `version` gets the new one. SC_MISMATCH: if_version does not hold. SC_BUSY: a new key,
- * and the keydir is as large as it may be. SC_TOOLARGE, SC_IO (disk full or read-only: nothing
- * changed).
+/* Stores; `version` gets the new one. SC_BADREQUEST: an expiry beyond SC_TTL_MS_MAX; one that is
+ * over leaves the key absent. SC_MISMATCH: if_version does not hold. SC_BUSY: a new key, and the
+ * keydir is as large as it may be. SC_TOOLARGE, SC_IO (disk full or read-only: nothing changed).
  */
 enum sc_status sc_bitcask_put(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
                               struct sc_slice value, const struct sc_bitcask_write *options,

@@ -81,6 +81,10 @@ static inline struct sc_segment *sc_bitcask_segment(const struct sc_bitcask *sto
     return store->segments[location.file];
 }
 
+/* How far the file was committed. */
+uint64_t sc_bitcask_committed_size(const struct sc_bitcask *store,
+                                   const struct sc_segment *segment);
+
 /* ---- Reading ---- */
 
 /* The time by which keys of a slot have expired. */

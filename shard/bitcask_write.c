@@ -147,6 +147,17 @@ static uint64_t expiry(struct sc_bitcask *store, const uint64_t *ttl_ms)
     return ttl_ms == NULL ? 0 : sc_clock_now_ms(&store->clock) + *ttl_ms;
 }
 
+/* The expiry that a put is to have. */
+static enum sc_status put_expiry(struct sc_bitcask *store, const struct sc_bitcask_write *options,
+                                 uint64_t *expires_ms, char *why)
+{
+    *expires_ms =
+        options->expires_ms != NULL ? *options->expires_ms : expiry(store, options->ttl_ms);
+    return *expires_ms <= sc_clock_now_ms(&store->clock) + SC_TTL_MS_MAX
+               ? SC_OK
+               : sc_fail(why, SC_BADREQUEST, "the expiry is more than 100 years away");
+}
+
 enum sc_status sc_bitcask_put(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,
                               struct sc_slice value, const struct sc_bitcask_write *options,
                               uint64_t *version, sc_bitcask_position *position, char *why)
@@ -166,8 +177,11 @@ enum sc_status sc_bitcask_put(struct sc_bitcask *store, struct sc_slice key, uin
             return status;
         }
     }
-    return append_put(store, key, hash, value, expiry(store, options->ttl_ms), options->sync,
-                      version, position, why);
+    uint64_t expires_ms;
+    status = put_expiry(store, options, &expires_ms, why);
+    return status == SC_OK ? append_put(store, key, hash, value, expires_ms, options->sync, version,
+                                        position, why)
+                           : status;
 }
 
 enum sc_status sc_bitcask_del(struct sc_bitcask *store, struct sc_slice key, uint64_t hash,

@@ -247,3 +247,8 @@ int sc_io_unlink(int dir_fd, const char *name)
 {
     return fails(SC_IO_UNLINK) ? -1 : unlinkat(dir_fd, name, 0);
 }
+
+int sc_io_link(int from_fd, const char *from, int to_fd, const char *to)
+{
+    return fails(SC_IO_LINK) ? -1 : linkat(from_fd, from, to_fd, to, 0);
+}

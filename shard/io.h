@@ -22,7 +22,8 @@ enum {
     SC_IO_TRUNCATE = 32,
     SC_IO_RENAME = 64,
     SC_IO_UNLINK = 128,
-    SC_IO_ANY = 255,
+    SC_IO_LINK = 256,
+    SC_IO_ANY = 511,
 };
 
 /* openat with O_CLOEXEC; a created file has mode 0600. */
@@ -65,6 +66,9 @@ int sc_io_truncate(int fd, uint64_t size);
 int sc_io_mkdir(int dir_fd, const char *name);
 int sc_io_rename(int dir_fd, const char *from, const char *to);
 int sc_io_unlink(int dir_fd, const char *name);
+
+/* Another name, in another directory perhaps, for a file. */
+int sc_io_link(int from_fd, const char *from, int to_fd, const char *to);
 
 /* For tests: the call number `countdown` (1: the next one) of the kinds in `calls` fails with
  * `error`, and so do all behind it unless `once`. A failing write writes half first. A countdown of

@@ -323,3 +323,38 @@ void sc_manifest_forget_all_discarded(struct sc_manifest *manifest)
     manifest->discarded_count = 0;
     sc_manifest_unlock(manifest);
 }
+
+/* ---- Copies ---- */
+
+/* Keeps the voids of the files listed. */
+static void keep_voids(struct sc_manifest *manifest)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < manifest->void_count; i++) {
+        bool listed = false;
+        for (size_t f = 0; f < manifest->file_count && !listed; f++) {
+            listed = manifest->files[f].number == manifest->voids[i].file;
+        }
+        if (listed) {
+            manifest->voids[kept++] = manifest->voids[i];
+        }
+    }
+    manifest->void_count = kept;
+}
+
+enum sc_status sc_manifest_save_files(struct sc_manifest *copy,
+                                      const struct sc_manifest_file *files, size_t count, char *why)
+{
+    sc_manifest_lock(copy);
+    copy->files = sc_realloc(copy->files, (count + 1) * sizeof *copy->files);
+    if (count > 0) {
+        memcpy(copy->files, files, count * sizeof *files);
+        qsort(copy->files, count, sizeof *copy->files, compare_files);
+    }
+    copy->file_count = count;
+    copy->discarded_count = 0;
+    keep_voids(copy);
+    enum sc_status status = sc_manifest_save_locked(copy, why);
+    sc_manifest_unlock(copy);
+    return status == SC_OK ? SC_OK : SC_IO;
+}

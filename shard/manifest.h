@@ -260,6 +260,16 @@ void sc_manifest_settle(struct sc_manifest *manifest, uint64_t number, uint64_t 
 /* Writes it as it is in memory, whatever is in the file. SC_IO. */
 enum sc_status sc_manifest_rewrite(struct sc_manifest *manifest, char *why);
 
+/* A copy of all that the manifest says, for another directory, which is kept; it is not written
+ * there yet. */
+enum sc_status sc_manifest_copy(struct sc_manifest *manifest, const struct sc_files *files,
+                                struct sc_manifest **copy, char *why);
+
+/* Writes a copy, but with these files instead, in any order, and nothing discarded. SC_IO. */
+enum sc_status sc_manifest_save_files(struct sc_manifest *copy,
+                                      const struct sc_manifest_file *files, size_t count,
+                                      char *why);
+
 /* Writes what was only noted, if there is anything. */
 enum sc_status sc_manifest_flush(struct sc_manifest *manifest, char *why);
 

@@ -322,6 +322,26 @@ static bool decode(struct sc_manifest *manifest, const struct body *from)
     return get_ranges(manifest, lists, (uint32_t)ranges);
 }
 
+enum sc_status sc_manifest_copy(struct sc_manifest *manifest, const struct sc_files *files,
+                                struct sc_manifest **copy, char *why)
+{
+    struct sc_buf bytes = {0};
+    struct body body;
+    sc_manifest_lock(manifest);
+    encode(&bytes, manifest);
+    sc_manifest_unlock(manifest);
+    struct sc_manifest *made = sc_manifest_alloc(files);
+    bool good = check_copy(sc_buf_slice(&bytes), &body) == COPY_OK && decode(made, &body);
+    sc_buf_fini(&bytes);
+    if (!good) {
+        sc_manifest_free(made);
+        return sc_fail(why, SC_INTERNAL, "the manifest of %s cannot be copied",
+                       manifest->dir->path);
+    }
+    *copy = made;
+    return SC_OK;
+}
+
 /* Reads the whole file. */
 static enum sc_status read_all(const struct sc_files *files, struct sc_buf *bytes, char *why)
 {

@@ -17,6 +17,7 @@ static struct sc_bitcask_write write_options(const struct sc_msg_write_options *
 {
     return (struct sc_bitcask_write){
         .ttl_ms = options->has_ttl ? &options->ttl_ms : NULL,
+        .expires_ms = options->has_expires ? &options->expires_ms : NULL,
         .if_version = options->has_if_version ? &options->if_version : NULL,
         .sync = options->has_sync ? &options->sync : NULL,
     };

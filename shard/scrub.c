@@ -139,19 +139,6 @@ static bool is_live(const struct sc_scrub *scrub, const struct reading *reading,
     return live;
 }
 
-/* How far the file was committed. */
-static uint64_t committed_size(const struct sc_bitcask *store, const struct sc_segment *segment)
-{
-    const struct sc_writer *writer = &store->writer;
-    if (writer->written.file == segment->number) {
-        return writer->written.offset < segment->size ? writer->written.offset : segment->size;
-    }
-    /* Of older files everything is written; of younger ones nothing but the head. */
-    return writer->written.file > segment->number || segment->settled || store->options.read_only
-               ? segment->size
-               : SC_SEGMENT_HEADER_SIZE;
-}
-
 static bool begin_reading(struct sc_scrub *scrub, uint64_t number, struct reading *reading)
 {
     struct sc_manifest_file file = {0};
@@ -161,7 +148,7 @@ static bool begin_reading(struct sc_scrub *scrub, uint64_t number, struct readin
     const struct sc_segment *segment = find_locked(scrub, number);
     if (segment != NULL) {
         reading->salt = segment->salt;
-        reading->end = committed_size(scrub->store, segment);
+        reading->end = sc_bitcask_committed_size(scrub->store, segment);
         reading->sealed = segment->sealed && segment->settled;
     }
     unlock(scrub);
@@ -517,7 +504,7 @@ static uint64_t *begin_pass(struct sc_scrub *scrub, bool again, size_t *count)
         const struct sc_segment *segment = store->segments[i];
         if (segment != NULL && !segment->retired && segment->number > after) {
             numbers[(*count)++] = segment->number;
-            scrub->figures.bytes += committed_size(store, segment);
+            scrub->figures.bytes += sc_bitcask_committed_size(store, segment);
         }
     }
     scrub->figures.files = *count;

@@ -5,6 +5,7 @@
 #include "common/msg.h"
 #include "common/version.h"
 #include "shard/committer.h"
+#include "shard/copier.h"
 #include "shard/handover.h"
 #include "shard/membership.h"
 #include "shard/outbox.h"
@@ -33,6 +34,7 @@ struct sc_service {
     struct sc_snapshots *snapshots;
     struct sc_scrubber *scrubber;
     struct sc_handover *handover;
+    struct sc_copier *copier;
 
     /* guarded by the hub's lock */
     struct sc_sp_listener *listeners[LISTENERS_MAX];
@@ -116,7 +118,7 @@ static sc_bitcask_position execute_snapshot(struct sc_service *service,
 
 static bool needs_grant(enum sc_op op)
 {
-    return op == SC_OP_COUNT || op == SC_OP_CLEAR || op == SC_OP_X_SNAPSHOT;
+    return op == SC_OP_COUNT || op == SC_OP_CLEAR || op == SC_OP_X_SNAPSHOT || op == SC_OP_X_BACKUP;
 }
 
 /* Everything but what is a task; appends the reply, and stores what it waits for: see
@@ -167,6 +169,12 @@ static sc_bitcask_position execute_other(struct sc_service *service, struct sc_m
         return 0;
     case SC_OP_DAMAGE:
         sc_report_damage(service->store, reply);
+        return 0;
+    case SC_OP_X_BACKUP:
+        sc_copier_begin(service->copier, service->membership.epoch, &request->copy, reply);
+        return 0;
+    case SC_OP_X_PROGRESS:
+        sc_copier_progress(service->copier, &request->copy, reply);
         return 0;
     case SC_OP_X_MERGE:
         sc_tuning_turn(&service->tuning, request->allow, reply);
@@ -244,6 +252,8 @@ static void on_tick(void *arg)
     struct sc_service *service = arg;
     if (service->upkeep != NULL) {
         sc_upkeep_tick(service->upkeep);
+    }
+    if (service->scrubber != NULL) {
         sc_scrubber_tick(service->scrubber);
     }
     if (service->snapshots != NULL) {
@@ -251,6 +261,9 @@ static void on_tick(void *arg)
     }
     if (service->handover != NULL) {
         sc_handover_tick(service->handover);
+    }
+    if (service->copier != NULL) {
+        sc_copier_tick(service->copier);
     }
 }
 
@@ -282,6 +295,7 @@ enum sc_status sc_service_open(struct sc_bitcask *store, const struct sc_service
     struct sc_snapshots *snapshots = NULL;
     struct sc_scrubber *scrubber = NULL;
     struct sc_handover *handover = NULL;
+    struct sc_copier *copier = NULL;
     if (status == SC_OK) {
         status = sc_committer_start(service->hub, store, options->sync_ms, on_committed, service,
                                     &committer, why);
@@ -303,14 +317,18 @@ enum sc_status sc_service_open(struct sc_bitcask *store, const struct sc_service
         status =
             sc_handover_start(service->hub, store, committer, &service->membership, &handover, why);
     }
+    if (status == SC_OK) {
+        status = sc_copier_start(service->hub, store, &copier, why);
+    }
     if (service->hub != NULL) {
         sc_sp_hub_lock(service->hub);
         service->committer = committer;
         service->outbox.committer = committer;
-        service->upkeep = scrubber != NULL ? upkeep : NULL;
+        service->upkeep = upkeep;
         service->snapshots = snapshots;
         service->scrubber = scrubber;
         service->handover = handover;
+        service->copier = copier;
         sc_tuning_attach(&service->tuning, upkeep, snapshots, scrubber);
         sc_sp_hub_unlock(service->hub);
     }
@@ -370,14 +388,17 @@ static void stop_threads(struct sc_service *service)
     struct sc_snapshots *snapshots = service->snapshots;
     struct sc_scrubber *scrubber = service->scrubber;
     struct sc_handover *handover = service->handover;
+    struct sc_copier *copier = service->copier;
     service->committer = NULL;
     service->upkeep = NULL;
     service->snapshots = NULL;
     service->scrubber = NULL;
     service->handover = NULL;
+    service->copier = NULL;
     sc_tuning_attach(&service->tuning, NULL, NULL, NULL);
     sc_sp_hub_unlock(service->hub);
     sc_handover_stop(handover);
+    sc_copier_stop(copier);
     sc_snapshots_stop(snapshots);
     sc_scrubber_stop(scrubber);
     sc_upkeep_stop(upkeep);

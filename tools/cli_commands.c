@@ -63,6 +63,21 @@ static const struct sc_cli_option export_options[] = {
     {NULL, NULL, NULL},
 };
 
+static const struct sc_cli_option backup_options[] = {
+    {"copy", NULL, "copy every file; else those that do not change any more are hard links"},
+    {"rate", "BYTES", "bytes a second that each shard reads at most (default 64 MiB; 0: no limit)"},
+    {"verify", NULL, "check the backup in DIR, without any server"},
+    {"cancel", NULL, "give up the one that is under way"},
+    {NULL, NULL, NULL},
+};
+
+static const struct sc_cli_option restore_options[] = {
+    {"keep", NULL, "into a store that is not empty: keys that are there stay as they are"},
+    {"overwrite", NULL, "... or are overwritten"},
+    {"report", "FILE", "where to list what is damaged (default: DIR.restore-report.jsonl here)"},
+    {NULL, NULL, NULL},
+};
+
 static const struct sc_cli_option rebalance_options[] = {
     {"watch", NULL, "follow the moves until none is left"},
     {"pause", NULL, "hold the moves"},
@@ -131,6 +146,18 @@ static const struct sc_cli_command commands[] = {
      "meanwhile are left out. Records that cannot be read are listed in a report (exit status 3),\n"
      "and everything else is written.",
      1, 1, export_options, sc_cli_export},
+    {"backup", "[DIR]", "copy the store to a directory while it serves, or check such a copy",
+     "Each shard puts what it holds at one moment into DIR/shard-ID, on its own machine; the\n"
+     "coordinator writes DIR/backup.json when all are complete: without it DIR is no backup. DIR\n"
+     "is made if its parent is there. Ctrl-C gives it up. Without DIR, how far the last one is.\n"
+     "`restore` puts a backup into a fleet. See docs/OPERATING.md.",
+     0, 1, backup_options, sc_cli_backup},
+    {"restore", "DIR", "put the records of a backup into an empty store, of however many shards",
+     "DIR is on this machine, with the directories of all shards in it. Every file is checked\n"
+     "before anything is written. Values and expiries are those of the backup, what has expired\n"
+     "stays away; versions are new. What cannot be read is listed in a report (exit status 3).\n"
+     "After an interruption run it again with --keep. See docs/OPERATING.md.",
+     1, 1, restore_options, sc_cli_restore},
     {"shards", "", "list the shards, their state and their share", NULL, 0, 0, no_options,
      sc_cli_admin_shards},
     {"map", "", "print the cluster map: epoch, shards, who owns which slots", NULL, 0, 0,

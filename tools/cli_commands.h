@@ -45,6 +45,10 @@ sc_cli_run sc_cli_store_scan, sc_cli_store_count, sc_cli_store_clear, sc_cli_sto
     sc_cli_store_compact, sc_cli_store_ping;
 /* cli_import.c, cli_export.c: */
 sc_cli_run sc_cli_import, sc_cli_export;
+/* cli_backup.c: */
+sc_cli_run sc_cli_backup;
+/* cli_restore.c: */
+sc_cli_run sc_cli_restore;
 /* cli_admin.c: */
 sc_cli_run sc_cli_admin_shards, sc_cli_admin_map, sc_cli_admin_stats, sc_cli_admin_shard,
     sc_cli_admin_rebalance;

@@ -5,7 +5,6 @@
  * turns, so that several shards work at a time and none of them is left alone for long.
  */
 #include <inttypes.h>
-#include <libgen.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +43,8 @@ struct job {
     size_t part_count;
     size_t thread_count;
     uint64_t total; /* keys, about */
-    const char *report_path;
+    const char *target; /* as given */
+    const char *report_path; /* likewise; NULL: it was not */
 
     pthread_mutex_t lock;
     pthread_cond_t ended;
@@ -120,7 +120,8 @@ static void leave_out(struct job *job, uint64_t shard_id, const struct sc_msg_co
            copied->why.size > 0 ? (const char *)copied->why.data : "");
     pthread_mutex_lock(&job->lock);
     if (!job->reporting) {
-        sc_import_report_init(&job->report, &report_format, "", job->report_path);
+        sc_import_report_init(&job->report, &report_format, "export", job->target,
+                              job->report_path);
         job->reporting = true;
     }
     sc_import_report_leave_out(&job->report, &record, copied->status, why);
@@ -392,19 +393,7 @@ static int finish(struct job *job, const struct sc_progress *progress)
     return code;
 }
 
-/* Where the report goes: as asked for, or NAME.export-report.jsonl in the working directory. */
-static char *choose_report_path(const char *asked, const char *target)
-{
-    char *path = NULL;
-    char *copy = strdup(strcmp(target, "-") == 0 ? "shardcask" : target);
-    int size = asked != NULL || copy == NULL
-                   ? asprintf(&path, "%s", asked != NULL ? asked : "export-report.jsonl")
-                   : asprintf(&path, "%s.export-report.jsonl", basename(copy));
-    free(copy);
-    return size >= 0 ? path : NULL;
-}
-
-static int export_all(struct job *job, const char *path)
+static int export_all(struct job *job)
 {
     struct sc_cli *cli = job->cli;
     char why[SC_WHY_SIZE] = "";
@@ -413,7 +402,7 @@ static int export_all(struct job *job, const char *path)
     if (code != SC_CLI_DONE) {
         return code;
     }
-    if (!sc_export_file_open(&job->file, path, cli->out, why)) {
+    if (!sc_export_file_open(&job->file, job->target, cli->out, why)) {
         return sc_cli_complain(cli, SC_CLI_USAGE, "export: %s", why);
     }
     bool records_on_terminal = job->file.path == NULL && cli->out_terminal;
@@ -432,17 +421,13 @@ static int export_all(struct job *job, const char *path)
 
 int sc_cli_export(struct sc_cli *cli, const struct sc_cli_args *args)
 {
-    const char *asked = sc_cli_args_option(args, "report");
-    char *report_path = choose_report_path(asked, args->words[0]);
-    if (report_path == NULL) {
-        return sc_cli_complain(cli, SC_CLI_ERROR, "export: out of memory");
-    }
     struct job *job = sc_calloc(1, sizeof *job);
     job->cli = cli;
-    job->report_path = report_path;
+    job->target = args->words[0];
+    job->report_path = sc_cli_args_option(args, "report");
     pthread_mutex_init(&job->lock, NULL);
     pthread_cond_init(&job->ended, NULL);
-    int code = export_all(job, args->words[0]);
+    int code = export_all(job);
     for (size_t i = 0; i < job->part_count; i++) {
         sc_buf_fini(&job->parts[i].cursor);
     }
@@ -451,6 +436,5 @@ int sc_cli_export(struct sc_cli *cli, const struct sc_cli_args *args)
     pthread_cond_destroy(&job->ended);
     pthread_mutex_destroy(&job->lock);
     free(job);
-    free(report_path);
     return code;
 }

@@ -64,7 +64,8 @@ const char *sc_import_kind_text(enum sc_import_kind kind);
 struct sc_import_record {
     struct sc_slice key;
     struct sc_slice value; /* encoded msgpack */
-    uint64_t ttl_ms; /* 0: does not expire */
+    uint64_t ttl_ms; /* 0: does not expire ... */
+    uint64_t expires_ms; /* ... or at this time, in milliseconds since 1970; 0: not either */
     /* Where it is, set for what is left out or noted too: `number` is a line from 1, or an offset
      * in bytes; `file` the name of the file in a directory, else NULL, valid until the close. */
     uint64_t number;

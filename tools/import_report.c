@@ -8,8 +8,6 @@
 #include "common/mp.h"
 #include "common/utf8.h"
 
-#define DEFAULT_SUFFIX ".import-report.jsonl"
-
 /* Kinds from this one on are only ever noted. */
 #define FIRST_NOTE SC_IMPORT_EXPIRED
 
@@ -22,7 +20,7 @@ static void open_file(struct sc_import_report *report)
 }
 
 /* "dump.rdb.import-report.jsonl" for "/var/lib/redis/dump.rdb". */
-static char *default_path(const char *source)
+static char *default_path(const char *subject, const char *source)
 {
     size_t size = strlen(source);
     while (size > 1 && source[size - 1] == '/') {
@@ -35,18 +33,18 @@ static char *default_path(const char *source)
         name = "shardcask";
         size = strlen(name);
     }
-    char *path = sc_alloc(size + sizeof DEFAULT_SUFFIX);
-    memcpy(path, name, size);
-    memcpy(path + size, DEFAULT_SUFFIX, sizeof DEFAULT_SUFFIX);
+    size_t room = size + strlen(subject) + sizeof ".-report.jsonl";
+    char *path = sc_alloc(room);
+    (void)snprintf(path, room, "%.*s.%s-report.jsonl", (int)size, name, subject);
     return path;
 }
 
 void sc_import_report_init(struct sc_import_report *report, const struct sc_import_format *format,
-                           const char *source, const char *path)
+                           const char *subject, const char *source, const char *path)
 {
     *report = (struct sc_import_report){.format = format};
     if (path == NULL) {
-        report->path = default_path(source);
+        report->path = default_path(subject, source);
         return;
     }
     report->path = sc_alloc(strlen(path) + 1);

@@ -1,5 +1,5 @@
 /*
- * What an import left out: counted by kind, and listed in a file of JSON lines.
+ * What an import, or an export, left out: counted by kind, and listed in a file of JSON lines.
  *
  * A line has "line" or "offset" (and "file", in a directory): where it is; "key" if it is known;
  * "kind" and "error", the sentence; "status", the store's, when it was the store that refused. What
@@ -25,10 +25,11 @@ struct sc_import_report {
     uint64_t counts[SC_IMPORT_KINDS];
 };
 
-/* Prepares a report on the import of `source`. `path` is where, and is created at once; NULL: in
- * the working directory, named after the source, when there is something to be listed. */
+/* Prepares a report on what was done (`subject`: "import") with `source`. `path` is where, and is
+ * created at once; NULL: SOURCE.import-report.jsonl in the working directory, when there is
+ * something to be listed. */
 void sc_import_report_init(struct sc_import_report *report, const struct sc_import_format *format,
-                           const char *source, const char *path);
+                           const char *subject, const char *source, const char *path);
 
 /* Counts and lists a record that was left out (by the store with this status; else 0)... */
 void sc_import_report_leave_out(struct sc_import_report *report,

@@ -60,7 +60,7 @@ struct sc_sender_chunk *sc_sender_chunk(struct sc_sender *sender)
 }
 
 void sc_sender_add(struct sc_sender_chunk *chunk, struct sc_slice key, struct sc_slice value,
-                   uint64_t ttl_ms, uint64_t number, const char *file)
+                   const struct shardcask_write *options, uint64_t number, const char *file)
 {
     assert(!sc_sender_full(chunk));
     size_t i = chunk->count++;
@@ -71,7 +71,7 @@ void sc_sender_add(struct sc_sender_chunk *chunk, struct sc_slice key, struct sc
         .kind = SHARDCASK_OP_PUT,
         .key_size = key.size,
         .value_size = value.size,
-        .options = {.ttl_ms = ttl_ms},
+        .options = *options,
     };
     sc_buf_append_slice(&chunk->bytes, key);
     sc_buf_append_slice(&chunk->bytes, value);

@@ -57,7 +57,7 @@ struct sc_sender_chunk *sc_sender_chunk(struct sc_sender *sender);
 /* Adds a put; copies key and value, keeps `file` (may be NULL). There must be room
  * (sc_sender_full). */
 void sc_sender_add(struct sc_sender_chunk *chunk, struct sc_slice key, struct sc_slice value,
-                   uint64_t ttl_ms, uint64_t number, const char *file);
+                   const struct shardcask_write *options, uint64_t number, const char *file);
 bool sc_sender_full(const struct sc_sender_chunk *chunk);
 
 /* Hands the filled chunk over and returns the one before it, carried out, or NULL when there is

@@ -379,7 +379,11 @@ START_TEST(messages_are_read_by_msgpack_c)
 {
     struct sc_slice key = sc_slice_str("key");
     struct sc_slice value = {"\xa2hi", 3};
-    struct sc_msg_write_options options = {true, true, true, false, 1000, UINT64_MAX};
+    struct sc_msg_write_options options = {.has_ttl = true,
+                                           .has_if_version = true,
+                                           .has_sync = true,
+                                           .ttl_ms = 1000,
+                                           .if_version = UINT64_MAX};
     struct sc_msg_write_options if_version = {.has_if_version = true};
     struct sc_msg_scan scan = {key, key, 10, true, 16383};
     struct sc_msg_request item = {.raw = {"\x92\xa1k\xa2hi", 6}};

@@ -260,11 +260,17 @@ static const struct {
     {BYTES("\x94\xa3put\xa1k\xc0\xc0"), "put: the options must be a map, or be left out"},
     {BYTES("\x94\xa3put\xa1k\xc0\x81\x01\x01"), "put: the name of an option must be a str"},
     {BYTES("\x94\xa3put\xa1k\xc0\x81\xa3ttl\x01"),
-     "put: the option \"ttl\" is not known; known are ttl_ms, if_version and sync"},
+     "put: the option \"ttl\" is not known; known are ttl_ms, expires_ms, if_version and sync"},
     {BYTES("\x94\xa3put\xa1k\xc0\x82\xa4sync\xc3\xa4sync\xc3"),
      "put: the option \"sync\" is given twice"},
     {BYTES("\x94\xa3put\xa1k\xc0\x81\xa4sync\x01"),
      "put: the option \"sync\" must be true or false"},
+    {BYTES("\x94\xa3put\xa1k\xc0\x81\xaa"
+           "expires_ms\x00"),
+     "put: the option \"expires_ms\" must be a whole number from 1, milliseconds since 1970"},
+    {BYTES("\x94\xa3put\xa1k\xc0\x82\xaa"
+           "expires_ms\x01\xa6ttl_ms\x01"),
+     "put: ttl_ms and expires_ms exclude each other"},
     {BYTES("\x94\xa3put\xa1k\xc0\x81\xa6ttl_ms\x00"),
      "put: the option \"ttl_ms\" must be a whole number from 1 to 3155760000000"},
     {BYTES("\x94\xa3put\xa1k\xc0\x81\xa6ttl_ms\xff"),
@@ -612,6 +618,13 @@ START_TEST(writes_written_read_the_same)
     ck_assert(request.options.has_sync && request.options.sync);
     ck_assert_uint_eq(request.options.ttl_ms, 12345);
     ck_assert_uint_eq(request.options.if_version, UINT64_MAX);
+
+    out.size = 0;
+    options = (struct sc_msg_write_options){.has_expires = true, .expires_ms = 67890};
+    sc_msg_put_put(&out, SLICE("k"), SLICE("\xc0"), &options);
+    ck_assert_int_eq(fixture_parse_buf(&out), SC_OK);
+    ck_assert(request.options.has_expires && !request.options.has_ttl);
+    ck_assert_uint_eq(request.options.expires_ms, 67890);
 
     out.size = 0;
     options = (struct sc_msg_write_options){.has_if_version = true, .if_version = 7};

@@ -135,6 +135,14 @@ static void add_copies(void)
     sc_msg_put_x_snapshot(add(), 7, 12);
     sc_msg_put_x_page(add(), 7, SLICE(""));
     sc_msg_put_x_forget(add(), 7);
+    sc_msg_put_x_backup(add(), 7, 12, SLICE("/some/where"), true, 1000000);
+    sc_msg_put_x_progress(add(), 7, true);
+    static const struct sc_slice backup = BYTES("\x92\xa6"
+                                                "backup\x83\xa3"
+                                                "dir\xa2/x\xa4"
+                                                "copy\xc3\xb0"
+                                                "bytes_per_second\xcd\x10\x00");
+    sc_buf_append_slice(add(), backup);
 }
 
 static void setup(void)

@@ -3,6 +3,7 @@ all is well, and every way in which a request can be wrong."""
 
 import random
 import struct
+import time
 
 import msgpack
 
@@ -186,6 +187,20 @@ class Expiry(SharedFleetTest):
         self.db.ok("put", "short", 1, {"ttl_ms": 50})
         self.gone("short")
         self.db.ok("put", "short", 2, {"if_version": 0})
+
+    def test_an_expiry_may_be_given_as_a_time(self):
+        now_ms = int(time.time() * 1000)
+        self.db.ok("put", "k", 1, {"expires_ms": now_ms + 100_000})
+        left = now_ms + 100_000 - int(time.time() * 1000)
+        self.assertTrue(left - 1000 <= self.db.ok("meta", "k")["ttl_ms"] <= 100_000)
+        self.db.ok("put", "k", 1, {"expires_ms": now_ms + TTL_MAX - 100_000})
+        for bad in (0, -1, 1.5, "5", None, now_ms + TTL_MAX + 100_000, 2 ** 64 - 1):
+            self.assertEqual(self.db.status("put", "k", 1, {"expires_ms": bad}), BADREQUEST, bad)
+        self.assertEqual(self.db.status("put", "k", 1, {"expires_ms": now_ms, "ttl_ms": 1}),
+                         BADREQUEST)
+        self.db.ok("put", "k", 2, {"expires_ms": now_ms - 1})  # over: the key is gone at once
+        self.assertEqual(self.db.status("get", "k"), NOTFOUND)
+        self.assertEqual(self.db.ok("count"), 0)
 
     def test_ttl_is_told_and_bounded(self):
         self.db.ok("put", "k", 1, {"ttl_ms": 100_000})

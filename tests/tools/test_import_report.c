@@ -27,7 +27,7 @@ static const struct sc_import_record harmless = {
 START_TEST(each_that_is_left_out_is_a_line)
 {
     struct sc_import_report report;
-    sc_import_report_init(&report, &sc_import_basho, "/some/where", path);
+    sc_import_report_init(&report, &sc_import_basho, "import", "/some/where", path);
     sc_import_report_leave_out(&report, &lost, 0, "why");
     sc_import_report_leave_out(&report, &lost, 3, "the store's words");
     sc_import_report_note(&report, &expired, "not listed");
@@ -53,7 +53,7 @@ START_TEST(counts_are_by_kind)
 {
     struct sc_import_report report;
     struct sc_buf counts = {0};
-    sc_import_report_init(&report, &sc_import_rdb, "dump.rdb", path);
+    sc_import_report_init(&report, &sc_import_rdb, "import", "dump.rdb", path);
     sc_import_report_leave_out(&report, &lost, 0, "why");
     sc_import_report_leave_out(&report, &lost, 0, "why");
     sc_import_report_note(&report, &expired, "not listed");
@@ -78,7 +78,7 @@ START_TEST(without_a_path_it_is_named_after_the_source)
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct sc_import_report report;
-        sc_import_report_init(&report, &sc_import_rdb, names[i][0], NULL);
+        sc_import_report_init(&report, &sc_import_rdb, "import", names[i][0], NULL);
         ck_assert_str_eq(report.path, names[i][1]);
         sc_import_report_note(&report, &expired, "nothing to be listed");
         ck_assert_int_eq(sc_import_report_close(&report), 0);
@@ -91,14 +91,14 @@ END_TEST
 START_TEST(a_report_that_cannot_be_written_is_told)
 {
     struct sc_import_report report;
-    sc_import_report_init(&report, &sc_import_rdb, "dump.rdb", "/nonexistent/report");
+    sc_import_report_init(&report, &sc_import_rdb, "import", "dump.rdb", "/nonexistent/report");
     ck_assert_int_eq(report.error, ENOENT);
     sc_import_report_leave_out(&report, &lost, 0, "why");
     ck_assert_uint_eq(report.left_out, 1);
     ck_assert_int_eq(sc_import_report_close(&report), ENOENT);
     sc_import_report_fini(&report);
 
-    sc_import_report_init(&report, &sc_import_rdb, "dump.rdb", "/dev/full");
+    sc_import_report_init(&report, &sc_import_rdb, "import", "dump.rdb", "/dev/full");
     sc_import_report_leave_out(&report, &lost, 0, "why");
     ck_assert_int_eq(sc_import_report_close(&report), ENOSPC);
     sc_import_report_fini(&report);
