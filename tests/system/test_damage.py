@@ -1,6 +1,7 @@
 """Bytes on the disks of a running fleet change. What is damaged is told, everywhere and always; nothing
 else is."""
 
+import contextlib
 import glob
 import json
 
@@ -212,7 +213,8 @@ class Scrub(Damage):
         for shard in self.one.shards:
             shard.terminate()
             shard.argv += ["--scrub-rate", "1G"]
-            os.remove("%s/%s/SCRUB" % (self.one.dir, shard.name))
+            with contextlib.suppress(FileNotFoundError):  # it may not have begun yet
+                os.remove("%s/%s/SCRUB" % (self.one.dir, shard.name))
         self.spoil(self.one, self.value(self.keys[9]).encode())
         for shard in self.one.shards:
             shard.start()
