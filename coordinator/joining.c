@@ -143,6 +143,9 @@ static enum sc_status begin(struct sc_joining *joining, const struct sc_msg_requ
     if (known != NULL) {
         return sc_fail(why, SC_BADREQUEST, "%s is shard %" PRIu32 " already", url, known->id);
     }
+    if (joining->done) {
+        sc_joining_tick(joining);
+    }
     if (joining->busy) {
         return sc_fail(why, SC_BUSY, "another shard is just being added: try again");
     }

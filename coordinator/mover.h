@@ -1,21 +1,26 @@
 /*
  * Mover: takes one batch of slots from the shard that owns them to another one, while both serve.
  *
- *   IMPORT -> EXPORT -> COPY -----> HOLD -> SEAL -> REST -> FINISH -> COMMIT -> FENCE -> ACTIVATE
- * -> END ^                 ^  |         |       |      |         |        : |                 |  |
- * `-------+------+---------'        : MOVED is in the map log |                 `--+-- UNSEAL
- * <------+ 50 ms are over
- *      `--- a shard was away, or lost its place         (GIVE_UP -> END: the source keeps owning)
+ *   IMPORT -> EXPORT -> COPY -> HOLD -> SEAL -> REST -> FINISH -> COMMIT
+ *     ^                 ^ |       |       |      |        |         |
+ *     |                 | |       +-------+--+---+--------+         | MOVED is in the map log
+ *     | a shard was     | |                  |                      v
+ *     +-- away, or  ----+-+               UNSEAL                  FENCE -> ACTIVATE -> END
+ *         lost its place ^                   | 50 ms are over
+ *                        +-------------------+       (GIVE_UP -> END: the source keeps owning)
  *
- * IMPORT   the target makes room; tells from where to go on after an interruption
- * EXPORT   the source notes its place in its log
- * COPY     frames from the source to the target, one being read while another is written; first
- * every key there is, then what was logged since, until little is left HOLD     new requests that
- * may write to these slots wait here; those on their way are answered SEAL     the source refuses
- * writes to them, and tells what it has REST     the last records FINISH   the target has the same,
- * on disk COMMIT   MOVED is recorded in the map log: the one step by which ownership changes FENCE
- * the source is granted the new map, or the time until which it answers reads is over ACTIVATE the
- * target is granted the new map, and gets the requests that were held END      ENDED is recorded
+ * - IMPORT: the target makes room, and tells from where to go on after an interruption;
+ * - EXPORT: the source notes its place in its log;
+ * - COPY: frames from the source to the target, one being read while another is written; first
+ *   every key there is, then what was logged since, until little is left;
+ * - HOLD: new requests that may write to these slots wait here, those on their way are answered;
+ * - SEAL: the source refuses writes to them, and tells what it has;
+ * - REST: the last records;
+ * - FINISH: the target has the same, on disk;
+ * - COMMIT: MOVED is recorded in the map log, the one step by which ownership changes;
+ * - FENCE: the source is granted the new map, or the time until which it answers reads is over;
+ * - ACTIVATE: the target is granted the new map, and gets the requests that were held;
+ * - END: ENDED is recorded.
  *
  * From HOLD to COMMIT the requests wait; if that takes more than SC_MOVER_PAUSE_MS the attempt is
  * given up: the source goes on as before, and after a while it is tried again. So writers that are

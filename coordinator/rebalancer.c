@@ -292,6 +292,8 @@ static void begin_survey(struct flow *flow)
     sc_buf_fini(&request);
 }
 
+static void record_steering(struct sc_rebalancer *rebalancer, struct sc_cluster_steering to);
+
 /* ---- The plan ---- */
 
 static struct sc_planner_shard *planner_shards(const struct sc_cluster *cluster)
@@ -391,9 +393,25 @@ static void settle_shards(struct sc_rebalancer *rebalancer, const uint32_t after
     }
 }
 
+/* A coordinator that died between recording that a shard is joining, or leaving, and that slots are
+ * to be balanced. */
+static bool is_half_told(const struct sc_cluster *cluster)
+{
+    bool going = false;
+    for (size_t i = 0; i < cluster->shard_count; i++) {
+        going = going || cluster->shards[i].state != SC_CLUSTER_UP;
+    }
+    return going && !cluster->steering.balancing;
+}
+
 static void go_on(struct sc_rebalancer *rebalancer)
 {
     const struct sc_cluster *cluster = &rebalancer->fleet->cluster;
+    if (is_half_told(cluster)) {
+        struct sc_cluster_steering to = cluster->steering;
+        to.balancing = true;
+        record_steering(rebalancer, to);
+    }
     uint32_t *after = sc_calloc(SC_SLOT_COUNT, sizeof *after);
     plan_soon(rebalancer, PLAN_MS);
     rebalancer->slots_left = steering(rebalancer)->balancing ? plan(cluster, after) : 0;

@@ -47,9 +47,12 @@ def enter_network():
 class Host:
     """A network namespace, linked to the bridge of the test's own one."""
 
+    made = 0  # ever: a namespace lives on for a moment, with its link, when its processes have ended
+
     def __init__(self, number):
         self.address = "10.77.0.%d" % (10 + number)
-        self.link = "sc-host%d" % number
+        Host.made += 1
+        self.link = "sc-host%d" % Host.made
         self.sleeper = subprocess.Popen(["unshare", "--net", "sleep", "infinity"],
                                         preexec_fn=harness.die_with_parent)
         own = os.readlink("/proc/self/ns/net")
@@ -84,6 +87,7 @@ class Host:
         self.inside("nft", "flush", "ruleset")
 
     def close(self):
+        command("ip", "link", "del", self.link)
         self.sleeper.kill()
         self.sleeper.wait()
 
