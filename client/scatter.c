@@ -49,7 +49,7 @@ static void choose_servers(struct scatter *scatter)
 {
     /* The shards known now, and the coordinator; one that joins meanwhile has to wait. */
     size_t servers = 1 + (size_t)atomic_load(&scatter->handle->direct->member_count);
-    struct part **by_number = sc_calloc(servers, sizeof *by_number);
+    struct part **by_number = sc_calloc(servers, sizeof(struct part *));
     scatter->parts = sc_calloc(servers, sizeof *scatter->parts);
     scatter->part_count = 0;
     for (size_t i = 0; i < scatter->left; i++) {

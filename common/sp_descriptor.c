@@ -8,12 +8,13 @@
 
 static _Thread_local int last = -1;
 
-/* Visible, so that libnng is given this one. */
-__attribute__((visibility("default"))) int
-getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict size)
+/* Visible, so that libnng is given this one; with the parameters' names of the declaration. */
+__attribute__((visibility("default"))) int getsockopt(int __fd, int __level, int __optname,
+                                                      void *restrict __optval,
+                                                      socklen_t *restrict __optlen)
 {
-    last = fd;
-    return (int)syscall(SYS_getsockopt, fd, level, name, value, size);
+    last = __fd;
+    return (int)syscall(SYS_getsockopt, __fd, __level, __optname, __optval, __optlen);
 }
 
 int sc_sp_descriptor(struct nng_stream *stream, bool ipc)

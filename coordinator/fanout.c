@@ -251,10 +251,10 @@ static void ask_all(struct sc_fleet *fleet, struct fanout *fanout, const struct 
         bool empty = fleet->cluster.shards[i].slots == 0 && !gives_figures(fanout->op);
         if (sc_backend_up(backend)) {
             sc_backend_call(backend, &part->call, sc_buf_slice(&request));
-        } else if (empty) {
-            part_done(fanout); /* one that is joining, say: it has nothing yet */
         } else {
-            part_fail(part, SC_UNAVAILABLE, sc_backend_why(backend));
+            if (!empty) { /* one that is joining, say, has nothing yet */
+                part_fail(part, SC_UNAVAILABLE, sc_backend_why(backend));
+            }
             assert(fanout->missing > 1);
             part_done(fanout);
         }

@@ -10,7 +10,7 @@ bool sc_damage_is_note(const struct sc_damage *damage)
 const char *sc_damage_name(enum sc_damage_kind kind)
 {
     static const char *const names[] = {
-#define NAME(enumerator, name) [enumerator] = name,
+#define NAME(enumerator, name) [enumerator] = (name),
         SC_DAMAGE_LIST(NAME)
 #undef NAME
     };

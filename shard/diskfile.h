@@ -48,7 +48,7 @@ void sc_diskfile_close(struct sc_diskfile *file);
 
 /* Reads as sc_io_read does, but zeros for what cannot be read; `file` is a struct sc_diskfile. -1
  * with errno: another error than EIO, or too many gaps. Large reads should be in order. */
-ssize_t sc_diskfile_read(void *file, void *to, size_t size, uint64_t offset);
+ssize_t sc_diskfile_read(void *arg, void *to, size_t size, uint64_t offset);
 
 /* The next read asks the disk again. */
 void sc_diskfile_reread(struct sc_diskfile *file);

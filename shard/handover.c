@@ -133,14 +133,15 @@ static void job_free(struct job *job)
 /* Copies what a request points to. */
 static void keep_slices(struct job *job)
 {
-    struct sc_slice *slices[] = {&job->move.cursor, &job->move.mark, &job->move.frame};
+    enum { SLICES = 3 };
+    struct sc_slice *slices[SLICES] = {&job->move.cursor, &job->move.mark, &job->move.frame};
     size_t size = 0;
-    for (size_t i = 0; i < sizeof slices / sizeof *slices; i++) {
+    for (size_t i = 0; i < SLICES; i++) {
         size += slices[i]->size;
     }
     job->bytes = sc_alloc(size + 1);
     uint8_t *to = job->bytes;
-    for (size_t i = 0; i < sizeof slices / sizeof *slices; i++) {
+    for (size_t i = 0; i < SLICES; i++) {
         if (slices[i]->size > 0) {
             memcpy(to, slices[i]->data, slices[i]->size);
         }

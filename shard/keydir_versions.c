@@ -251,6 +251,7 @@ static bool bit(const uint8_t *slots, uint32_t slot)
 /* Keeps the versions of a slot; without its deletions unless they are asked for. */
 static void keep(struct sc_keydir *keydir, uint32_t slot, bool tombstones)
 {
+    assert(keydir->versions != NULL);
     struct sc_table *table = &keydir->tables[slot];
     struct sc_keydir_versions *versions = &keydir->versions[slot];
     for (uint32_t at = sc_table_next(table, 0); at < table->capacity;

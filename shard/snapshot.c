@@ -219,7 +219,7 @@ void sc_snapshot_read(struct sc_snapshot_page *page, size_t index,
                       struct sc_snapshot_record *record)
 {
     struct sc_snapshot_place *place = &page->places[index];
-    struct sc_record found;
+    struct sc_record found = {0};
     record->key = sc_slice(page->keys.data + place->key, place->key_size);
     record->status = read_record(page, place, record->key, &found, record->why);
     place->damaged = record->status == SC_CORRUPT;

@@ -139,12 +139,11 @@ static void work(struct sc_snapshots *snapshots, struct job *job)
 {
     char why[SC_WHY_SIZE];
     struct open *open = find(snapshots, job->id);
-    enum sc_status status = open != NULL ? SC_OK : no_such(job->id, why);
-    if (status == SC_OK) {
-        status =
-            sc_snapshot_collect(open->snapshot, sc_buf_slice(&job->cursor), &snapshots->page, why);
-    }
-    if (status != SC_OK) {
+    enum sc_status status = open == NULL
+                                ? no_such(job->id, why)
+                                : sc_snapshot_collect(open->snapshot, sc_buf_slice(&job->cursor),
+                                                      &snapshots->page, why);
+    if (open == NULL || status != SC_OK) {
         sc_msg_reply_status(&snapshots->reply, status, why);
     } else {
         open->busy = true;

@@ -18,19 +18,20 @@ static void wait_for_disk(void)
     (void)nanosleep(&pause, NULL);
 }
 
-__attribute__((visibility("default"))) ssize_t pread64(int fd, void *to, size_t size,
-                                                       off64_t offset)
+__attribute__((visibility("default"))) ssize_t pread64(int __fd, void *__buf, size_t __nbytes,
+                                                       off64_t __offset)
 {
-    struct iovec piece = {to, size};
-    ssize_t got = preadv2(fd, &piece, 1, offset, RWF_NOWAIT);
-    if (got == (ssize_t)size) {
+    struct iovec piece = {__buf, __nbytes};
+    ssize_t got = preadv2(__fd, &piece, 1, __offset, RWF_NOWAIT);
+    if (got == (ssize_t)__nbytes) {
         return got;
     }
     wait_for_disk();
-    return syscall(SYS_pread64, fd, to, size, offset);
+    return syscall(SYS_pread64, __fd, __buf, __nbytes, __offset);
 }
 
-__attribute__((visibility("default"))) ssize_t pread(int fd, void *to, size_t size, off_t offset)
+__attribute__((visibility("default"))) ssize_t pread(int __fd, void *__buf, size_t __nbytes,
+                                                     off_t __offset)
 {
-    return pread64(fd, to, size, offset);
+    return pread64(__fd, __buf, __nbytes, __offset);
 }

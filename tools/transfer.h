@@ -20,7 +20,7 @@ struct sc_transfer {
 
 /* Transfers everything that the reader gives. With the option if_version 0 keys that are there
  * already stay, and are counted. Returns an exit status. */
-int sc_transfer_run(struct sc_cli *cli, const struct sc_transfer *transfer,
+int sc_transfer_run(struct sc_cli *cli, const struct sc_transfer *options,
                     const struct sc_import_format *format, struct sc_import_reader *reader);
 
 #endif
