@@ -1,0 +1,209 @@
+"""Growing and shrinking the fleet while it serves, with clients that judge every answer, and with every
+process killed at every step."""
+
+import os
+import os
+import random
+
+import harness
+from harness import BADREQUEST, BUSY, DENIED, NOTFOUND, OK, UNAVAILABLE, UNKNOWN, SystemTest, wait_for
+from workload import Load
+
+# Where the coordinator can be killed on the way of a batch of slots.
+STEPS = ["move_before_import", "move_before_export", "move_before_read", "move_before_write",
+         "move_before_hold", "move_before_seal", "move_before_finish", "move_before_commit",
+         "move_committed", "move_fenced", "move_activated", "move_before_end"]
+
+
+def slots_of(client):
+    """Shard id -> how many slots it owns."""
+    owned = {}
+    for first, last, owner in client.ok("map")["ranges"]:
+        owned[owner] = owned.get(owner, 0) + last - first + 1
+    return owned
+
+
+class MoveTest(SystemTest):
+    def add_shard(self, fleet, **options):
+        """Starts another shard and adds it; returns its id."""
+        shard = fleet.make_shard(len(fleet.shards) + 1, **options)
+        fleet.shards.append(shard)
+        shard.start()
+        with harness.Client(fleet.url) as client:
+            reply = self.ask_to_add(client, shard.url)
+            self.assertEqual(reply[0], OK, reply)
+            return reply[1]
+
+    def ask_to_add(self, client, url):
+        """The reply to shard.add; it says "busy" while another one is being added."""
+        def ask():
+            reply = client.call("shard.add", url)
+            return None if reply[0] == BUSY else reply
+        return wait_for(ask, "shard.add to be answered")
+
+    def rebalance(self, fleet, *options):
+        with harness.Client(fleet.url) as client:
+            return client.ok("rebalance", *options)
+
+    def wait_idle(self, fleet, seconds=60):
+        def idle():
+            try:
+                return self.rebalance(fleet)["state"] == "idle" and \
+                    set(fleet.states().values()) == {"up"}
+            except harness.Lost:
+                return False
+        wait_for(idle, "the slots to have moved", seconds)
+
+    def restart_with(self, daemon, failpoint):
+        """Starts a daemon again with failpoints ('' for none)."""
+        daemon.argv = [a for a in daemon.argv if not a.startswith("SHARDCASK_FAILPOINT=")]
+        if daemon.argv[0] != "env":
+            daemon.argv = ["env"] + daemon.argv
+        daemon.argv = ["env", "SHARDCASK_FAILPOINT=" + failpoint] + daemon.argv[1:]
+        daemon.restart()
+
+
+class GrowTest(MoveTest):
+    def test_a_fleet_grows_and_shrinks_and_no_client_notices(self):
+        fleet = self.fleet(shards=2)
+        load = Load(self, [fleet.url, fleet.ipc], random.random(), allowed=())
+        load.wait_for_progress(300)
+        client = fleet.client()
+        for count in (3, 4):
+            before = client.ok("map")["ranges"]
+            new = self.add_shard(fleet)
+            self.wait_idle(fleet)
+            owned = slots_of(client)
+            self.assertEqual(owned[new], harness.SLOTS // count)
+            self.assertLessEqual(max(owned.values()) - min(owned.values()), 1)
+            old = {slot: owner for first, last, owner in before for slot in range(first, last + 1)}
+            for first, last, owner in client.ok("map")["ranges"]:
+                self.assertTrue(owner == new or
+                                {old[slot] for slot in range(first, last + 1)} == {owner})
+            load.wait_for_progress(300)
+        client.ok("shard.remove", 1)
+        wait_for(lambda: 1 not in fleet.states(), "shard 1 to leave", 60)
+        self.wait_idle(fleet)
+        fleet.shards[0].terminate()
+        owned = slots_of(client)
+        self.assertEqual(set(owned), {2, 3, 4})
+        self.assertLessEqual(max(owned.values()) - min(owned.values()), 1)
+        load.wait_for_progress(300)
+        load.stop()
+        load.verify(fleet.url)
+
+    def test_weights_count(self):
+        fleet = self.fleet(shards=2)
+        shard = fleet.make_shard(3).start()
+        client = fleet.client()
+        self.assertEqual(client.ok("shard.add", shard.url, {"weight": 200}), 3)
+        self.wait_idle(fleet)
+        self.assertEqual(slots_of(client), {1: 4096, 2: 4096, 3: 8192})
+
+    def test_several_shards_are_planned_together(self):
+        fleet = self.fleet(shards=2)
+        client = fleet.client()
+        client.ok("rebalance", {"pause": True})
+        for _ in range(2):
+            self.add_shard(fleet)
+        state = client.ok("rebalance")
+        self.assertEqual(state["state"], "paused")
+        self.assertEqual(state["slots_left"], 8192)
+        self.assertEqual(fleet.states()[3], "joining")
+        client.ok("rebalance", {"pause": False})
+        self.wait_idle(fleet)
+        self.assertEqual(slots_of(client), {n: 4096 for n in (1, 2, 3, 4)})
+
+    def test_what_is_refused(self):
+        fleet = self.fleet(shards=1)
+        client = fleet.client()
+        self.assertEqual(self.ask_to_add(client, "ipc://%s/nobody.sock" % fleet.dir)[0],
+                         UNAVAILABLE)
+        for url in (fleet.shards[0].url, "no address", fleet.url):
+            reply = self.ask_to_add(client, url)
+            self.assertEqual(reply[0], BADREQUEST, reply)
+        self.assertEqual(client.status("shard.remove", 1), BADREQUEST)
+        self.assertEqual(client.status("shard.remove", 9), NOTFOUND)
+        other = self.fleet(shards=1)
+        reply = self.ask_to_add(client, other.shards[0].url)
+        self.assertEqual(reply[0], DENIED)
+        self.assertIn("empty directory", reply[1])
+        self.assertEqual(slots_of(client), {1: harness.SLOTS})
+
+    def test_moves_are_steered_and_cancelled(self):
+        fleet = self.fleet(shards=1)
+        client = fleet.client()
+        client.ok("mput", [[b"k%d" % n, b"x" * 1000] for n in range(4000)])
+        client.ok("rebalance", {"pause": True})
+        self.add_shard(fleet)
+        self.assertEqual(slots_of(client), {1: harness.SLOTS})
+        client.ok("rebalance", {"pause": False, "bytes_per_second": 50000})
+        wait_for(lambda: client.ok("rebalance")["slots_left"] < 8192, "a batch to be through")
+        client.ok("rebalance", {"cancel": True})
+        self.wait_idle(fleet)
+        owned = slots_of(client)
+        self.assertTrue(0 < owned[2] < 8192, owned)
+        self.assertEqual(client.ok("count"), 4000)
+        client.ok("rebalance", {"pause": False, "bytes_per_second": 0})
+        self.wait_idle(fleet)
+        self.assertEqual(slots_of(client), {1: 8192, 2: 8192})
+        self.assertEqual(client.ok("count"), 4000)
+        self.assertEqual(len(set(client.scan())), 4000)
+
+
+class CrashTest(MoveTest):
+    """Any process dies at any step, and the moves end by themselves. A few steps, other ones each time;
+    SC_MOVE_ALL=1: every step."""
+
+    def some(self, names, count):
+        return names if "SC_MOVE_ALL" in os.environ else random.sample(names, count)
+
+    def grow(self, failpoint, victims=()):
+        fleet = self.fleet(shards=2)
+        load = Load(self, [fleet.url], random.random(), writers=2, allowed=(UNAVAILABLE, UNKNOWN),
+                    timeout=5)
+        load.wait_for_progress(100)
+        self.restart_with(fleet.coordinator, failpoint)
+        fleet.wait_up()
+        try:
+            self.add_shard(fleet)
+        except harness.Lost:
+            pass  # the coordinator died before it could answer
+        return fleet, load
+
+    def finish(self, fleet, load):
+        self.wait_idle(fleet)
+        load.wait_for_progress(100)
+        load.stop()
+        load.verify(fleet.url)
+        with harness.Client(fleet.url) as client:
+            self.assertEqual(slots_of(client)[3], harness.SLOTS // 3)
+
+    def test_the_coordinator_is_killed_at_every_step(self):
+        for step in self.some(STEPS, 3):
+            with self.subTest(step):
+                fleet, load = self.grow("%s:%d" % (step, random.randrange(1, 3)))
+                wait_for(lambda: not fleet.coordinator.running(), step + " to be passed", 30)
+                fleet.coordinator.kill()
+                self.restart_with(fleet.coordinator, "")
+                self.finish(fleet, load)
+                self.tearDown()
+                self.setUp()
+
+    def test_source_and_target_are_killed_while_slots_move(self):
+        fleet = self.fleet(shards=2)
+        load = Load(self, [fleet.url], random.random(), writers=2, allowed=(UNAVAILABLE, UNKNOWN),
+                    timeout=5)
+        load.wait_for_progress(100)
+        self.add_shard(fleet)
+        for _ in range(12):
+            if self.rebalance(fleet)["state"] == "idle":
+                break
+            shard = random.choice(fleet.shards)
+            shard.kill()
+            shard.start()
+        self.finish(fleet, load)
+
+
+if __name__ == "__main__":
+    harness.main()
