@@ -225,6 +225,7 @@ enum sc_status sc_fleet_open(struct sc_fleet *fleet, struct sc_sp_hub *hub,
 
 void sc_fleet_close(struct sc_fleet *fleet)
 {
+    struct sc_rebalancer *rebalancer = fleet->rebalancer;
     if (fleet->hub != NULL) {
         sc_sp_hub_lock(fleet->hub);
         fleet->closing = true;
@@ -235,13 +236,13 @@ void sc_fleet_close(struct sc_fleet *fleet)
         }
         sc_joining_free(fleet->joining);
         fleet->joining = NULL;
+        fleet->rebalancer = NULL;
         sc_sp_hub_unlock(fleet->hub);
     }
     sc_steward_stop(fleet->steward); /* after the backends, which call it */
-    sc_rebalancer_free(fleet->rebalancer);
+    sc_rebalancer_free(rebalancer);
     sc_turns_free(fleet->turns);
     free(fleet->backends);
-    fleet->rebalancer = NULL;
     sc_maplog_close(fleet->log);
     sc_cluster_fini(&fleet->cluster);
     fleet->steward = NULL;
