@@ -151,6 +151,17 @@ static bool fits_added(const struct sc_change *change, const struct sc_cluster *
            change->weight <= SC_WEIGHT_MAX && sc_cluster_shard_at(cluster, change->url) == NULL;
 }
 
+/* Somebody must stay, to whom slots can go. */
+static bool fits_state(const struct sc_change *change, const struct sc_cluster *cluster)
+{
+    bool stays = change->state != SC_CLUSTER_LEAVING;
+    for (size_t i = 0; i < cluster->shard_count; i++) {
+        const struct sc_cluster_shard *shard = &cluster->shards[i];
+        stays = stays || (shard->id != change->shard_id && shard->state != SC_CLUSTER_LEAVING);
+    }
+    return stays && sc_cluster_shard(cluster, change->shard_id) != NULL;
+}
+
 static bool fits_removed(const struct sc_change *change, const struct sc_cluster *cluster)
 {
     const struct sc_cluster_shard *shard = sc_cluster_shard(cluster, change->shard_id);
@@ -181,8 +192,9 @@ bool sc_change_fits(const struct sc_change *change, const struct sc_cluster *clu
     case SC_CHANGE_TERM:
         return cluster->shard_count > 0 && change->term > cluster->term;
     case SC_CHANGE_ADOPTED:
-    case SC_CHANGE_SHARD_STATE:
         return sc_cluster_shard(cluster, change->shard_id) != NULL;
+    case SC_CHANGE_SHARD_STATE:
+        return fits_state(change, cluster);
     case SC_CHANGE_SHARD_ADDED:
         return fits_added(change, cluster);
     case SC_CHANGE_SHARD_REMOVED:

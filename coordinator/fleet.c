@@ -234,15 +234,16 @@ void sc_fleet_close(struct sc_fleet *fleet)
         while (fleet->backend_count > 0) {
             sc_backend_close(fleet->backends[--fleet->backend_count]);
         }
-        sc_joining_free(fleet->joining);
-        fleet->joining = NULL;
+        sc_joining_stop(fleet->joining);
         fleet->rebalancer = NULL;
         sc_sp_hub_unlock(fleet->hub);
     }
     sc_steward_stop(fleet->steward); /* after the backends, which call it */
     sc_rebalancer_free(rebalancer);
+    sc_joining_free(fleet->joining);
     sc_turns_free(fleet->turns);
     free(fleet->backends);
+    fleet->joining = NULL;
     sc_maplog_close(fleet->log);
     sc_cluster_fini(&fleet->cluster);
     fleet->steward = NULL;

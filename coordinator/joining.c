@@ -32,12 +32,18 @@ struct sc_joining *sc_joining_alloc(struct sc_fleet *fleet)
     return joining;
 }
 
-void sc_joining_free(struct sc_joining *joining)
+void sc_joining_stop(struct sc_joining *joining)
 {
     if (joining != NULL) {
+        joining->done = true;
         sc_sp_link_close(joining->link);
-        free(joining);
+        joining->link = NULL;
     }
+}
+
+void sc_joining_free(struct sc_joining *joining)
+{
+    free(joining);
 }
 
 static void answer(struct sc_joining *joining, enum sc_status status, const char *why)

@@ -18,7 +18,10 @@ struct sc_joining;
 
 struct sc_joining *sc_joining_alloc(struct sc_fleet *fleet);
 
-/* NULL is allowed. */
+/* Closes the link. Lock held. NULL is allowed. */
+void sc_joining_stop(struct sc_joining *joining);
+
+/* When the log tells of nothing any more. NULL is allowed. */
 void sc_joining_free(struct sc_joining *joining);
 
 /* shard.add. Answers `origin`, now or later. */

@@ -9,15 +9,14 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define CUT_OVER_GAP \
-    ((uint64_t)256 << 10) /* bytes of log that may be left when requests are held */
+#define CUT_OVER_GAP ((uint64_t)256 << 10) /* bytes of log: with so little left requests are held \
+                                            */
 #define STUCK_READS 8u /* reads in a row after which the log that is left has not shrunk */
 #define RETRY_MS 100u /* after an answer that says so, or none */
-#define PATIENT_AFTER \
-    8u /* attempts in a row that were given up: then each may take twice as long, */
-#define PATIENT_MOST                                                            \
-    4u /* so many times: a disk may be too slow, and a move has to end some day \
-        */
+/* After so many attempts that were given up each may take twice as long, so many times: a disk may
+ * be too slow for SC_MOVER_PAUSE_MS, and a move has to end some day. */
+#define PATIENT_AFTER 8u
+#define PATIENT_MOST 4u
 #define ATTEMPT_MS 100u /* between one cut-over that was given up and the next one */
 #define POLL_MS 1u /* the source has to sync before it gives out more */
 
@@ -56,8 +55,7 @@ struct sc_mover {
     size_t range_count;
 
     enum stage stage;
-    uint64_t
-        serial; /* counts beginnings: what was asked before the last one is not answered any more */
+    uint64_t serial; /* answers to what was asked under an earlier one are ignored */
     uint64_t asking; /* calls whose answer has not come, of any serial */
     bool waits; /* the stage's question has to be asked, at retry_ms */
     uint64_t retry_ms;
@@ -764,6 +762,7 @@ static void on_recorded(void *arg, enum sc_status status, const char *why)
     } else {
         note_trouble(mover, why);
         unseal(mover);
+        sc_backend_grant(source(mover)); /* it may have been restarted meanwhile, and waits */
     }
     advance(mover);
 }

@@ -46,7 +46,8 @@ struct sc_rebalancer {
     uint64_t retry_after_ms;
     uint32_t slots_left; /* by the last plan */
     uint64_t bytes_of_slot[SC_SLOT_COUNT]; /* by the last survey of its owner */
-    uint64_t tokens, refilled_ms; /* of the rate */
+    int64_t tokens; /* bytes that may be copied now; below 0: what was copied too much */
+    uint64_t refilled_ms;
     char trouble[SC_WHY_SIZE];
 };
 
@@ -70,8 +71,10 @@ static void refill(struct sc_rebalancer *rebalancer)
     uint64_t rate = steering(rebalancer)->bytes_per_second;
     uint64_t elapsed_ms = now_ms - rebalancer->refilled_ms;
     elapsed_ms = elapsed_ms < BURST_MS ? elapsed_ms : BURST_MS;
-    uint64_t most = rate / 1000 * BURST_MS + 1;
-    rebalancer->tokens += rate / 1000 * elapsed_ms + (rate < 1000 ? 1 : 0);
+    uint64_t share = rate / 1000 < INT32_MAX ? rate / 1000 : INT32_MAX; /* of a millisecond */
+    share += share == 0 ? 1 : 0;
+    int64_t most = (int64_t)(share * BURST_MS);
+    rebalancer->tokens += (int64_t)(share * elapsed_ms);
     rebalancer->tokens = rebalancer->tokens < most ? rebalancer->tokens : most;
     rebalancer->refilled_ms = now_ms;
 }
@@ -84,7 +87,7 @@ static bool may_copy(void *arg)
         return true;
     }
     refill(rebalancer);
-    if ((int64_t)rebalancer->tokens > 0) {
+    if (rebalancer->tokens > 0) {
         return true;
     }
     sc_sp_hub_set_timer(rebalancer->fleet->hub, sc_clock_mono_ms() + 5);
@@ -95,7 +98,7 @@ static void copied(void *arg, uint64_t bytes)
 {
     struct sc_rebalancer *rebalancer = arg;
     if (steering(rebalancer)->bytes_per_second > 0) {
-        rebalancer->tokens -= bytes;
+        rebalancer->tokens -= (int64_t)bytes;
     }
 }
 
@@ -443,6 +446,8 @@ static void on_wish(void *arg, enum sc_status status, const char *why)
     }
     if (status == SC_OK && wish->tells) {
         tell(rebalancer, &wish->origin);
+    } else if (status == SC_INTERNAL) {
+        answer_status(&wish->origin, SC_BUSY, "the map has just been changed: try again");
     } else {
         answer_status(&wish->origin, status, why);
     }

@@ -114,6 +114,30 @@ class GrowTest(MoveTest):
         self.wait_idle(fleet)
         self.assertEqual(slots_of(client), {n: 4096 for n in (1, 2, 3, 4)})
 
+    def test_not_all_shards_can_be_removed_at_once(self):
+        fleet = self.fleet(shards=2)
+        client = fleet.client()
+        asked = [client.send("shard.remove", number) for number in (1, 2)]
+        statuses = sorted(client.wait(request_id)[0] for request_id in asked)
+        self.assertEqual(statuses[0], OK)
+        self.assertIn(statuses[1], (BADREQUEST, BUSY))
+        self.wait_idle(fleet)
+        self.assertEqual(list(slots_of(client).values()), [harness.SLOTS])
+
+    def test_what_was_copied_too_fast_is_made_up_for(self):
+        """Not how long it takes: that a copy which has used up its rate does not go on."""
+        fleet = self.fleet(shards=1)
+        client = fleet.client()
+        client.ok("mput", [[b"k%d" % n, b"x" * 1000] for n in range(4000)])
+        client.ok("rebalance", {"bytes_per_second": 1000})
+        self.add_shard(fleet)
+        wait_for(lambda: any(move["bytes_done"] > 30000 for move in client.ok("rebalance")["moves"]),
+                 "the first frame, which takes longer than anybody waits to make up for")
+        for _ in range(20):
+            self.assertGreater(client.ok("rebalance")["slots_left"], 7000)
+        client.ok("rebalance", {"bytes_per_second": 0})
+        self.wait_idle(fleet)
+
     def test_what_is_refused(self):
         fleet = self.fleet(shards=1)
         client = fleet.client()
