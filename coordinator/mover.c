@@ -9,8 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define CUT_OVER_GAP ((uint64_t)256 << 10) /* bytes of log: with so little left requests are held \
-                                            */
+#define CUT_OVER_GAP ((uint64_t)256 << 10) /* bytes of log left: requests are held */
 #define STUCK_READS 8u /* reads in a row after which the log that is left has not shrunk */
 #define RETRY_MS 100u /* after an answer that says so, or none */
 /* After so many attempts that were given up each may take twice as long, so many times: a disk may

@@ -654,12 +654,17 @@ static uint64_t expected_size(const struct sc_merge *merge, const struct sc_segm
     return file.settled_size > segment->size ? file.settled_size : segment->size;
 }
 
-/* Whether the hint can stand in for these bytes of an input. */
+/* Whether the hint can stand in for these bytes of an input. It must have been read when the store
+ * was opened, or been built since: else the keydir may have older records in place of those that it
+ * tells of, and would judge them wrongly. */
 static bool is_hinted(const struct sc_merge *merge, const struct sc_segment *segment, uint64_t from,
                       uint64_t to)
 {
-    return sc_hint_tells(&merge->store->files, segment->number, segment->salt,
-                         expected_size(merge, segment), from, to);
+    lock(merge);
+    bool known = segment->hinted >= to;
+    unlock(merge);
+    return known && sc_hint_tells(&merge->store->files, segment->number, segment->salt,
+                                  expected_size(merge, segment), from, to);
 }
 
 static enum sc_status take_stretch(struct sc_merge *merge, size_t input, uint64_t from, uint64_t to,

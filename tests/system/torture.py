@@ -271,7 +271,7 @@ class Run:
         pass
 
     def do_rate(self):
-        self.ask("rebalance", {"bytes_per_second": self.dice.choice([0, 1 << 16, 1 << 20])})
+        self.ask("rebalance", {"bytes_per_second": self.dice.choice([0, 1 << 18, 1 << 20])})
 
     def do_pause(self):
         self.ask("rebalance", {"pause": True})
