@@ -198,9 +198,12 @@ static enum sc_status load_hint(struct loading *loading, uint64_t *covered, char
     if (status == SC_IO) {
         return sc_fail(why, SC_IO, "%s in %s: %s", name, store->files.path, what);
     }
-    if (!store->options.read_only && (sc_io_unlink(store->files.dir_fd, name) != 0 ||
-                                      sc_files_sync(&store->files, why) != SC_OK)) {
-        /* It must not look right again when its data file has grown. */
+    /* It must not look right again when its data file has grown. That of a file which never grows
+     * stays until there is a better one: the disk may bring it the next time, and it may be all
+     * that knows of records which cannot be read. */
+    bool remove = !store->options.read_only && loading->settled == 0;
+    if (remove && (sc_io_unlink(store->files.dir_fd, name) != 0 ||
+                   sc_files_sync(&store->files, why) != SC_OK)) {
         return sc_files_fail(&store->files, "remove", name, why);
     }
     sc_bitcask_tell(store, SC_EVENT_HINT, name, 0, 0,

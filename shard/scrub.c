@@ -45,6 +45,7 @@ struct reading {
     uint64_t salt;
     uint64_t end; /* of what was committed */
     uint64_t expected; /* size that it should have */
+    uint64_t hinted; /* the keydir knows what the hint tells of up to here */
     uint64_t reached; /* where the last record ended, or should have */
     bool sealed;
     char name[SC_FILES_NAME_SIZE];
@@ -149,6 +150,7 @@ static bool begin_reading(struct sc_scrub *scrub, uint64_t number, struct readin
     if (segment != NULL) {
         reading->salt = segment->salt;
         reading->end = sc_bitcask_committed_size(scrub->store, segment);
+        reading->hinted = segment->hinted;
         reading->sealed = segment->sealed && segment->settled;
     }
     unlock(scrub);
@@ -365,7 +367,7 @@ static void tell_stretches(const struct reading *reading, bool hint_good)
             .file = reading->number,
             .offset = stretch->from,
             .size = stretch->to - stretch->from,
-            .known = hint_good && stretch->next == stretch->to,
+            .known = hint_good && stretch->next == stretch->to && stretch->to <= reading->hinted,
             .unreadable =
                 sc_diskfile_has_gap(&reading->file, stretch->from, stretch->to - stretch->from),
         };
