@@ -331,6 +331,36 @@ START_TEST(stretch_that_no_hint_knows_is_not_merged)
 }
 END_TEST
 
+/* The keydir was filled without it: by that keydir the newest record would be judged dead. */
+START_TEST(hint_that_can_be_read_again_later_is_not_believed_before_a_restart)
+{
+    char path[512];
+    put(&f, "k", "older");
+    next_file();
+    put(&f, "k", "the newest");
+    put(&f, "dead", "1");
+    next_file();
+    del(&f, "dead");
+    merging_close(&m);
+    path_of(3, "hint", path);
+    struct sc_buf hint = file_read(path);
+    file_flip(path, hint.size - 1, 0x20);
+    spoil_header(3, "kthe newest");
+    merging_open(&m);
+    ck_assert_int_eq(access(path, F_OK), 0); /* all that knows of the record is kept */
+    file_write(path, hint.data, hint.size);
+    sc_buf_fini(&hint);
+    scrub_with_care(&f);
+    compact(&m);
+    ck_assert(exists(3));
+    merging_reopen(&m);
+    expect_lost("k");
+    scrub_with_care(&f);
+    compact(&m);
+    expect_lost("k");
+}
+END_TEST
+
 START_TEST(newest_record_that_vanished_is_not_replaced_by_an_older_one)
 {
     put(&f, "k", "older");
@@ -495,6 +525,7 @@ int main(void)
         hint_stands_in_for_a_missing_end,
         stretch_in_a_file_without_its_end_is_known_by_the_hint_too,
         stretch_that_no_hint_knows_is_not_merged,
+        hint_that_can_be_read_again_later_is_not_believed_before_a_restart,
         newest_record_that_vanished_is_not_replaced_by_an_older_one,
         rescue_is_tried_again_when_the_disk_is_full,
         nothing_old_comes_back_whatever_is_damaged,
