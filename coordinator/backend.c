@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #define HELLO_TIMEOUT_MS 5000u
+#define FIGURES_MS 5000u /* so old may be what a shard says of its disk and memory */
 #define REFUSAL_RETRY_MS 2000u /* a refused shard is asked again: its trouble may pass */
 
 enum state { DOWN, HELLO, ADOPT, ADOPTED, GRANT, UP, REFUSED };
@@ -35,6 +36,9 @@ struct sc_backend {
     uint64_t retry_at_ms; /* when REFUSED */
     struct sc_introduction_hello hello;
     uint64_t hello_sent_ms, hello_replied_ms;
+    struct step figures; /* asks again what it has */
+    bool figures_busy;
+    uint64_t figures_ms; /* when that was asked last */
     uint64_t step_epoch; /* of the grant on its way */
     uint64_t epoch; /* of the last grant since the shard was connected */
     bool grant_again; /* the map changed while a grant was on its way */
@@ -291,8 +295,42 @@ static void on_step(struct sc_backend_call *call, enum sc_status status, struct 
     }
 }
 
+/* ---- Figures ---- */
+
+/* Only what changes all the time is taken: its clock, and the moves it takes part in, stand as they
+ * were when it was introduced. */
+static void on_figures(struct sc_backend_call *call, enum sc_status status, struct sc_slice body)
+{
+    struct sc_backend *backend = ((struct step *)call)->backend;
+    struct sc_msg_reply reply;
+    struct sc_introduction_hello hello;
+    backend->figures_busy = false;
+    if (status == SC_OK && sc_msg_parse_reply(body, &reply) && reply.status == SC_OK &&
+        sc_introduction_read_hello(&reply, &hello)) {
+        backend->hello.keys = hello.keys;
+        backend->hello.bytes = hello.bytes;
+        backend->hello.disk_free = hello.disk_free;
+        backend->hello.memory = hello.memory;
+        backend->hello.memory_max = hello.memory_max;
+    }
+}
+
+static void ask_figures(struct sc_backend *backend)
+{
+    struct sc_buf request = {0};
+    backend->figures_ms = sc_clock_mono_ms();
+    backend->figures_busy = true;
+    sc_introduction_put_hello(&request);
+    sc_backend_call(backend, &backend->figures.call, sc_buf_slice(&request));
+    sc_buf_fini(&request);
+}
+
 void sc_backend_tick(struct sc_backend *backend)
 {
+    if (sc_backend_up(backend) && !backend->figures_busy &&
+        sc_clock_mono_ms() - backend->figures_ms >= FIGURES_MS) {
+        ask_figures(backend);
+    }
     if (backend->state == REFUSED && !backend->step_busy &&
         sc_clock_mono_ms() >= backend->retry_at_ms) {
         backend->retry_at_ms = UINT64_MAX; /* until the answer */
@@ -333,6 +371,8 @@ enum sc_status sc_backend_open(const struct sc_backend_shared *shared, uint32_t 
     (void)snprintf(backend->url, sizeof backend->url, "%s", url);
     backend->step.call.done = on_step;
     backend->step.backend = backend;
+    backend->figures.call.done = on_figures;
+    backend->figures.backend = backend;
     sc_lanes_init(&backend->lanes, backend);
     struct sc_sp_link_options options = {
         .url = backend->url, .on_state = on_state, .on_reply = on_reply, .arg = backend};

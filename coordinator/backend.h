@@ -60,7 +60,7 @@ bool sc_backend_up(const struct sc_backend *backend);
 /* The epoch of the map that the shard got last, 0: none since it was connected. */
 uint64_t sc_backend_epoch(const struct sc_backend *backend);
 
-/* What the shard said of itself when it was introduced. */
+/* What the shard said of itself when it was introduced; what it has, some seconds ago at most. */
 const struct sc_introduction_hello *sc_backend_hello(const struct sc_backend *backend);
 
 /* Why it is down, in words: "shard 2 at URL: ...". Valid until the next call. */
@@ -72,7 +72,8 @@ void sc_backend_adopted(struct sc_backend *backend);
 /* Sends the map to the shard, which serves its slots from then on (or hears of a new epoch). */
 void sc_backend_grant(struct sc_backend *backend);
 
-/* From the hub's tick: asks a shard that was refused again, now and then. */
+/* From the hub's tick: asks a shard that was refused again, now and then, and others what they
+ * have. */
 void sc_backend_tick(struct sc_backend *backend);
 
 /* One request of its own, outside the lanes. done(call, status, reply) is called exactly once;
