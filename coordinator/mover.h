@@ -22,7 +22,7 @@
  * - ACTIVATE: the target is granted the new map, and gets the requests that were held;
  * - END: ENDED is recorded.
  *
- * From HOLD to COMMIT the requests wait; if that takes more than SC_MOVER_PAUSE_MS the attempt is
+ * From HOLD to COMMIT the requests wait; if that takes too long (see pause.h) the attempt is
  * given up: the source goes on as before, and after a while it is tried again. So writers that are
  * faster than the copy are slowed down until it catches up.
  *
@@ -37,9 +37,6 @@
 #define SC_COORDINATOR_MOVER_H
 
 #include "coordinator/fleet.h"
-
-#define SC_MOVER_PAUSE_MS 50u /* requests wait no longer for one attempt */
-#define SC_MOVER_LEASE_MS 2000u /* a sealed source answers reads for so long */
 
 struct sc_mover;
 

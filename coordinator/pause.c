@@ -1,0 +1,60 @@
+#include "coordinator/pause.h"
+
+#include "common/clock.h"
+#include "coordinator/backend.h"
+
+#define PATIENT_AFTER 8u /* attempts that were given up */
+
+static void note_end(struct sc_pause *pause)
+{
+    pause->last_us = (sc_clock_mono_ns() - pause->since_ns) / 1000;
+    pause->since_ns = 0;
+}
+
+void sc_pause_begin(struct sc_pause *pause, struct sc_lanes *source, const struct sc_slotset *slots)
+{
+    uint64_t doublings = pause->given_up / PATIENT_AFTER;
+    uint64_t most_ms = SC_PAUSE_MS;
+    for (; doublings > 0 && most_ms < SC_PAUSE_MOST_MS; doublings--) {
+        most_ms *= 2;
+    }
+    pause->attempts++;
+    pause->since_ns = sc_clock_mono_ns();
+    pause->over_ms = sc_clock_mono_ms() + most_ms;
+    sc_lanes_hold(source, slots, false);
+    sc_sp_hub_set_timer(sc_backend_hub(source->backend), pause->over_ms);
+}
+
+bool sc_pause_is_over(const struct sc_pause *pause)
+{
+    return sc_clock_mono_ms() >= pause->over_ms;
+}
+
+void sc_pause_give_up(struct sc_pause *pause)
+{
+    pause->given_up++;
+}
+
+void sc_pause_end(struct sc_pause *pause, struct sc_lanes *source)
+{
+    if (pause->since_ns != 0) {
+        note_end(pause);
+        sc_lanes_release(source);
+        sc_lanes_flush(source);
+    }
+}
+
+void sc_pause_end_at_target(struct sc_pause *pause, struct sc_lanes *target)
+{
+    if (pause->since_ns != 0) {
+        note_end(pause);
+    }
+    sc_lanes_release(target);
+    sc_lanes_flush(target);
+}
+
+void sc_pause_fail(struct sc_pause *pause, struct sc_lanes *source, const char *why)
+{
+    pause->since_ns = 0;
+    sc_lanes_fail(source, why);
+}
