@@ -22,6 +22,7 @@ struct sc_importer {
     uint64_t move;
     uint8_t slots[SC_SLOT_COUNT / 8];
     uint64_t unsaved; /* bytes of records since the last durable cursor */
+    struct sc_buf cursor, mark; /* as they came with what was written last */
 };
 
 struct sc_importer *sc_importer_alloc(struct sc_bitcask *store, const struct sc_move_host *host)
@@ -34,7 +35,11 @@ struct sc_importer *sc_importer_alloc(struct sc_bitcask *store, const struct sc_
 
 void sc_importer_free(struct sc_importer *importer)
 {
-    free(importer);
+    if (importer != NULL) {
+        sc_buf_fini(&importer->cursor);
+        sc_buf_fini(&importer->mark);
+        free(importer);
+    }
 }
 
 static void lock(const struct sc_importer *importer)
@@ -109,29 +114,56 @@ static enum sc_status begin_anew(struct sc_importer *importer, uint64_t move, co
     return SC_OK;
 }
 
+static enum sc_status begin_first(struct sc_importer *importer, uint64_t move, const uint8_t *slots,
+                                  uint64_t bytes, uint64_t keys, char *why)
+{
+    enum sc_status status = check_room(importer, bytes, keys, why);
+    if (status == SC_OK) {
+        status = sc_fence_hold(importer->store, &importer->host, why);
+    }
+    if (status == SC_OK) {
+        status = begin_anew(importer, move, slots, why);
+        sc_fence_release(importer->store, &importer->host);
+    }
+    return status;
+}
+
+/* The slots arrive already. Without a durable mark nobody can tell what belongs to the part of them
+ * that is here: the source begins with a new one, and what was deleted there until then is not in
+ * its log. So nothing of it is kept. What is ready is left alone: it may have been granted. (It has
+ * a mark, unless nothing was written to it.) */
+static enum sc_status begin_again(struct sc_importer *importer, uint64_t move, const uint8_t *slots,
+                                  uint64_t bytes, uint64_t keys, char *why)
+{
+    struct sc_manifest *manifest = importer->store->manifest;
+    const struct sc_manifest_fence none = {0};
+    struct sc_buf mark = {0};
+    uint64_t present;
+    bool ready;
+    /* The same move and the same slots, or an error. */
+    enum sc_status status = sc_manifest_import_begin(manifest, move, slots, none, why);
+    (void)sc_manifest_import(manifest, &present, &ready, NULL, &mark);
+    if (status == SC_OK && !ready && mark.size == 0) {
+        status = sc_importer_drop(importer, move, why);
+        if (status == SC_OK) {
+            status = begin_first(importer, move, slots, bytes, keys, why);
+        }
+    }
+    sc_buf_fini(&mark);
+    return status;
+}
+
 enum sc_status sc_importer_begin(struct sc_importer *importer, uint64_t move,
                                  const uint8_t slots[SC_SLOT_COUNT / 8], uint64_t bytes,
                                  uint64_t keys, struct sc_buf *cursor, struct sc_buf *mark,
                                  char *why)
 {
-    struct sc_bitcask *store = importer->store;
-    const struct sc_manifest_fence none = {0};
-    enum sc_status status;
+    struct sc_manifest *manifest = importer->store->manifest;
     uint64_t present;
     bool ready;
-    if (sc_manifest_import(store->manifest, &present, &ready, NULL, NULL)) {
-        /* The same again, or an error. */
-        status = sc_manifest_import_begin(store->manifest, move, slots, none, why);
-    } else {
-        status = check_room(importer, bytes, keys, why);
-        if (status == SC_OK) {
-            status = sc_fence_hold(store, &importer->host, why);
-        }
-        if (status == SC_OK) {
-            status = begin_anew(importer, move, slots, why);
-            sc_fence_release(store, &importer->host);
-        }
-    }
+    bool arrives = sc_manifest_import(manifest, &present, &ready, NULL, NULL);
+    enum sc_status status = arrives ? begin_again(importer, move, slots, bytes, keys, why)
+                                    : begin_first(importer, move, slots, bytes, keys, why);
     if (status != SC_OK) {
         return status;
     }
@@ -139,7 +171,10 @@ enum sc_status sc_importer_begin(struct sc_importer *importer, uint64_t move,
     importer->move = move;
     importer->unsaved = 0;
     memcpy(importer->slots, slots, sizeof importer->slots);
-    (void)sc_manifest_import(store->manifest, &present, &ready, cursor, mark);
+    importer->cursor.size = importer->mark.size = 0;
+    (void)sc_manifest_import(manifest, &present, &ready, &importer->cursor, &importer->mark);
+    sc_buf_append_slice(cursor, sc_buf_slice(&importer->cursor));
+    sc_buf_append_slice(mark, sc_buf_slice(&importer->mark));
     return SC_OK;
 }
 
@@ -253,16 +288,23 @@ static enum sc_status take_slice(struct sc_importer *importer, struct sc_slice *
     return status;
 }
 
+static void note(struct sc_importer *importer, struct sc_slice cursor, struct sc_slice mark)
+{
+    importer->cursor.size = importer->mark.size = 0;
+    sc_buf_append_slice(&importer->cursor, cursor);
+    sc_buf_append_slice(&importer->mark, mark);
+}
+
 /* Everything so far is brought to the disk, and then the cursor. */
-static enum sc_status save(struct sc_importer *importer, struct sc_slice cursor,
-                           struct sc_slice mark, char *why)
+static enum sc_status save(struct sc_importer *importer, char *why)
 {
     if (!importer->host.sync(importer->host.arg)) {
         return sc_fail(why, SC_IO, "what has arrived could not be written");
     }
     sc_failpoint("import_before_cursor");
     enum sc_status status =
-        sc_manifest_import_progress(importer->store->manifest, cursor, mark, why);
+        sc_manifest_import_progress(importer->store->manifest, sc_buf_slice(&importer->cursor),
+                                    sc_buf_slice(&importer->mark), why);
     if (status == SC_OK) {
         importer->unsaved = 0;
         sc_failpoint("import_cursor_saved");
@@ -314,10 +356,11 @@ enum sc_status sc_importer_write(struct sc_importer *importer, struct sc_slice c
         status = take_slice(importer, &frame, why);
         sc_failpoint("import_taken");
     }
-    if (status == SC_OK && importer->unsaved >= SC_IMPORTER_SAVE_BYTES) {
-        status = save(importer, cursor, mark, why);
+    if (status != SC_OK) {
+        return status;
     }
-    return status;
+    note(importer, cursor, mark);
+    return importer->unsaved >= SC_IMPORTER_SAVE_BYTES ? save(importer, why) : SC_OK;
 }
 
 /* ---- Ending ---- */
@@ -356,7 +399,9 @@ enum sc_status sc_importer_finish(struct sc_importer *importer, uint64_t count, 
         return sc_fail(why, SC_IO, "what has arrived could not be written");
     }
     sc_failpoint("import_before_ready");
-    enum sc_status status = sc_manifest_import_ready(store->manifest, version, why);
+    enum sc_status status =
+        sc_manifest_import_ready(store->manifest, sc_buf_slice(&importer->cursor),
+                                 sc_buf_slice(&importer->mark), version, why);
     if (status == SC_OK) {
         sc_failpoint("import_ready");
     }

@@ -12,8 +12,8 @@
  *
  * Durable are the beginning, with a fence behind which everything of the slots lies; now and then
  * the cursor, which says where the copy goes on, when everything that belongs before it is synced;
- * that all is there; and the end. A write is durable with the next cursor. After a restart, begin
- * with the same move goes on from there.
+ * that all is there, with the last cursor; and the end. A write is durable with the next cursor.
+ * After a restart, begin with the same move goes on from there.
  *
  * One thread calls all of it, without the lock of the store, which it takes for short slices
  * through its host.
@@ -32,11 +32,11 @@ struct sc_importer;
 struct sc_importer *sc_importer_alloc(struct sc_bitcask *store, const struct sc_move_host *host);
 void sc_importer_free(struct sc_importer *importer); /* NULL is allowed */
 
-/* Begins, or goes on if these slots arrive by this move already; stores the durable cursor and the
- * mark that belongs to it, both empty at the beginning. `bytes` and `keys`: what is going to come,
- * about. SC_DENIED: slots arrive by another move, or one of these is the store's. SC_IO: there is
- * no room for it on the disk or in memory, or the manifest could not be written. SC_UNAVAILABLE: to
- * stop. */
+/* Begins, or goes on if these slots arrive by this move already and there is a durable cursor;
+ * stores that and the mark that belongs to it, both empty at the beginning: then nothing has
+ * arrived. `bytes` and `keys`: what is going to come, about. SC_DENIED: slots arrive by another
+ * move, or one of these is the store's. SC_IO: there is no room for it on the disk or in memory, or
+ * the manifest could not be written. SC_UNAVAILABLE: to stop. */
 enum sc_status sc_importer_begin(struct sc_importer *importer, uint64_t move,
                                  const uint8_t slots[SC_SLOT_COUNT / 8], uint64_t bytes,
                                  uint64_t keys, struct sc_buf *cursor, struct sc_buf *mark,

@@ -184,8 +184,10 @@ enum sc_status sc_manifest_import_begin(struct sc_manifest *manifest, uint64_t m
 enum sc_status sc_manifest_import_progress(struct sc_manifest *manifest, struct sc_slice cursor,
                                            struct sc_slice mark, char *why);
 
-/* All of them is on disk. No version up to `version` will be given out. */
-enum sc_status sc_manifest_import_ready(struct sc_manifest *manifest, uint64_t version, char *why);
+/* All of them is on disk, and the cursor is at the end. No version up to `version` will be given
+ * out. */
+enum sc_status sc_manifest_import_ready(struct sc_manifest *manifest, struct sc_slice cursor,
+                                        struct sc_slice mark, uint64_t version, char *why);
 
 /* They do not arrive after all: they are fenced. */
 enum sc_status sc_manifest_import_drop(struct sc_manifest *manifest, struct sc_manifest_fence fence,

@@ -356,11 +356,15 @@ enum sc_status sc_manifest_import_progress(struct sc_manifest *manifest, struct 
     return status;
 }
 
-enum sc_status sc_manifest_import_ready(struct sc_manifest *manifest, uint64_t version, char *why)
+enum sc_status sc_manifest_import_ready(struct sc_manifest *manifest, struct sc_slice cursor,
+                                        struct sc_slice mark, uint64_t version, char *why)
 {
+    assert(cursor.size <= SC_MANIFEST_CURSOR_MAX && mark.size <= SC_MANIFEST_MARK_MAX);
     sc_manifest_lock(manifest);
     assert(manifest->state->importing);
     struct sc_manifest_state *changed = state_copy(manifest->state);
+    set_bytes(&changed->import_cursor, cursor);
+    set_bytes(&changed->import_mark, mark);
     changed->ready = true;
     changed->floor = version > changed->floor ? version : changed->floor;
     enum sc_status status = replace_state(manifest, changed, why);

@@ -205,6 +205,12 @@ static bool importing(void)
     return sc_manifest_import(manifest, &move, &ready, &cursor, &mark);
 }
 
+static enum sc_status ready_at(const char *end, uint64_t version)
+{
+    return sc_manifest_import_ready(manifest, sc_slice_str(end), sc_slice_str("mark"), version,
+                                    why);
+}
+
 static bool exporting(void)
 {
     mark.size = 0;
@@ -241,17 +247,18 @@ START_TEST(slots_arrive_step_by_step)
     ck_assert(sc_slice_equal(sc_buf_slice(&cursor), sc_slice_str("cursor")));
     ck_assert(sc_slice_equal(sc_buf_slice(&mark), sc_slice_str("mark")));
 
-    ck_assert_int_eq(sc_manifest_import_ready(manifest, 5000, why), SC_OK);
-    ck_assert_int_eq(sc_manifest_import_ready(manifest, 4000, why), SC_OK);
+    ck_assert_int_eq(ready_at("the end", 5000), SC_OK);
+    ck_assert_int_eq(ready_at("the end", 4000), SC_OK);
     reload();
     ck_assert(importing() && ready);
+    ck_assert(sc_slice_equal(sc_buf_slice(&cursor), sc_slice_str("the end")));
     ck_assert_uint_eq(sc_manifest_floor(manifest), 5000);
     ck_assert_int_eq(
         sc_manifest_import_progress(manifest, sc_slice_str("further"), sc_slice_str("mark"), why),
         SC_OK);
     ck_assert(importing() && !ready);
     ck_assert_int_eq(sc_manifest_grant(manifest, 1, 2, owned, no_fence, why), SC_DENIED);
-    ck_assert_int_eq(sc_manifest_import_ready(manifest, 0, why), SC_OK);
+    ck_assert_int_eq(ready_at("the end", 0), SC_OK);
 
     ck_assert(!sc_manifest_would_lose(manifest, owned));
     ck_assert_int_eq(sc_manifest_grant(manifest, 1, 2, owned, no_fence, why), SC_OK);
@@ -368,7 +375,7 @@ START_TEST(failed_moves_change_nothing)
                                                      sc_slice_str("mark"), why),
                          SC_IO);
         (void)sc_io_fault(SC_IO_ANY, call, EIO, true);
-        ck_assert_int_eq(sc_manifest_import_ready(manifest, 9, why), SC_IO);
+        ck_assert_int_eq(ready_at("the end", 9), SC_IO);
         (void)sc_io_fault(SC_IO_ANY, call, EIO, true);
         ck_assert_int_eq(sc_manifest_import_drop(manifest, some_fence, why), SC_IO);
         (void)sc_io_fault(SC_IO_ANY, call, EIO, true);

@@ -566,6 +566,63 @@ START_TEST(the_cursor_is_durable_every_64_MiB)
 }
 END_TEST
 
+START_TEST(without_a_durable_cursor_it_begins_with_nothing)
+{
+    put_all(&a, "first");
+    OK(move_begin(&d, 1, 0, odd));
+    OK(move_to_end(&d));
+    commit(&b); /* all has arrived, and is on disk */
+    kill_end(1);
+    open_end(1);
+    for (unsigned i = 0; i < KEYS; i += 2) {
+        (void)del(&a, key_of(i)); /* before the mark with which the source begins again */
+    }
+    OK(move_begin(&d, 1, 0, odd));
+    ck_assert_uint_eq(d.cursor.size, 0);
+    OK(move_to_end(&d));
+    OK(move_finish(&d));
+    OK(move_grant(&d, 0, 1, 2, even));
+    OK(move_grant(&d, 1, 1, 2, odd));
+    for (unsigned i = 0; i < KEYS; i++) {
+        expect(is_odd(key_of(i)) ? &b : &a, key_of(i), i % 2 == 0 ? NULL : value_of(i, "first"));
+    }
+}
+END_TEST
+
+START_TEST(what_is_ready_is_not_begun_anew)
+{
+    put_all(&a, "first");
+    OK(move_begin(&d, 1, 0, odd));
+    OK(move_to_end(&d));
+    OK(move_finish(&d));
+    for (unsigned round = 0; round < 2; round++) {
+        struct sc_buf cursor = {0};
+        struct sc_buf mark = {0};
+        OK(sc_importer_begin(d.ends[1].importer, 1, odd, 0, 0, &cursor, &mark, d.why));
+        ck_assert(sc_slice_equal(sc_buf_slice(&cursor), sc_buf_slice(&d.cursor)));
+        ck_assert(sc_slice_equal(sc_buf_slice(&mark), sc_buf_slice(&d.mark)));
+        sc_buf_fini(&cursor);
+        sc_buf_fini(&mark);
+        kill_end(1);
+        open_end(1);
+    }
+    OK(move_grant(&d, 0, 1, 2, even));
+    OK(move_grant(&d, 1, 1, 2, odd));
+    expect_keys(&b, odd, "first");
+}
+END_TEST
+
+START_TEST(nothing_at_all_can_be_ready_too)
+{
+    struct sc_buf nothing = {0};
+    OK(sc_importer_begin(d.ends[1].importer, 1, odd, 0, 0, &nothing, &nothing, d.why));
+    OK(sc_importer_finish(d.ends[1].importer, 0, 0, 1, d.why));
+    OK(sc_importer_begin(d.ends[1].importer, 1, odd, 0, 0, &nothing, &nothing, d.why));
+    ck_assert_uint_eq(nothing.size, 0);
+    OK(move_grant(&d, 1, 1, 2, odd));
+}
+END_TEST
+
 START_TEST(another_mark_makes_it_start_over)
 {
     put_all(&a, "first");
@@ -932,6 +989,9 @@ int main(void)
     tcase_add_test(t, nothing_is_written_before_a_fence);
     tcase_add_test(t, a_copy_goes_on_after_a_restart_of_either_side);
     tcase_add_test(t, the_cursor_is_durable_every_64_MiB);
+    tcase_add_test(t, without_a_durable_cursor_it_begins_with_nothing);
+    tcase_add_test(t, what_is_ready_is_not_begun_anew);
+    tcase_add_test(t, nothing_at_all_can_be_ready_too);
     tcase_add_test(t, another_mark_makes_it_start_over);
     tcase_add_test(t, frames_that_come_twice_or_again_do_no_harm);
     tcase_add_test(t, an_aborted_move_leaves_nothing_behind);
