@@ -3,6 +3,7 @@
  *
  *   LOCK             empty; flock held by the process that has the store open
  *   MANIFEST         identity, slots and the list of live data files (shard/manifest.h)
+ *   MANIFEST.copy    the same, written before it, for when it is lost (shard/repair.h)
  *   DURABLE          how far the newest data file is known to be synced (shard/durable.h)
  *   HORIZON          the latest time at which a key was swept (shard/horizon.h)
  *   SCRUB            when the store was scrubbed (shard/passes.h)
@@ -24,6 +25,7 @@
 #include <stdint.h>
 
 #define SC_FILES_MANIFEST "MANIFEST"
+#define SC_FILES_COPY "MANIFEST.copy"
 #define SC_FILES_DURABLE "DURABLE"
 #define SC_FILES_HORIZON "HORIZON"
 #define SC_FILES_SCRUB "SCRUB"

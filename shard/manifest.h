@@ -122,6 +122,13 @@ enum sc_status sc_manifest_create(const struct sc_files *files, struct sc_manife
 enum sc_status sc_manifest_load(const struct sc_files *files, struct sc_manifest **manifest,
                                 bool *damaged, char *why);
 
+/* The same for repairs: tells too whether it is of a newer format; and from the copy that is
+ * written before it. */
+enum sc_status sc_manifest_load_told(const struct sc_files *files, struct sc_manifest **manifest,
+                                     bool *damaged, bool *newer, char *why);
+enum sc_status sc_manifest_load_copy(const struct sc_files *files, struct sc_manifest **manifest,
+                                     char *why);
+
 /* NULL is allowed. */
 void sc_manifest_free(struct sc_manifest *manifest);
 
@@ -253,7 +260,8 @@ enum sc_status sc_manifest_add_voids(struct sc_manifest *manifest,
 void sc_manifest_note_voids(struct sc_manifest *manifest, const struct sc_manifest_void *voids,
                             size_t count);
 
-/* Reads the file again and tells which of its copies are damaged: 0, 1 or 2. SC_IO. */
+/* Reads the file again and tells how many of its copies, and of those in the copy that
+ * is written before it, are damaged. SC_IO. */
 enum sc_status sc_manifest_check(const struct sc_manifest *manifest, unsigned *damaged, char *why);
 
 /* Notes that a file is sealed and synced at this size; written with the next change or flush. */
@@ -263,7 +271,7 @@ void sc_manifest_settle(struct sc_manifest *manifest, uint64_t number, uint64_t 
 enum sc_status sc_manifest_rewrite(struct sc_manifest *manifest, char *why);
 
 /* A copy of all that the manifest says, for another directory, which is kept; it is not written
- * there yet. */
+ * there yet, and will be without a MANIFEST.copy. */
 enum sc_status sc_manifest_copy(struct sc_manifest *manifest, const struct sc_files *files,
                                 struct sc_manifest **copy, char *why);
 

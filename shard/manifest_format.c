@@ -142,8 +142,14 @@ enum sc_status sc_manifest_save_locked(struct sc_manifest *manifest, char *why)
     size_t size = out.size;
     (void)sc_buf_reserve(&out, size);
     memcpy(out.data + size, out.data, size);
-    enum sc_status status =
-        sc_files_replace(manifest->dir, SC_FILES_MANIFEST, out.data, 2 * size, why);
+    enum sc_status status = SC_OK;
+    if (!manifest->lone && /* it is never behind: at worst it has what was just about to hold */
+        sc_files_replace(manifest->dir, SC_FILES_COPY, out.data, 2 * size, why) != SC_OK) {
+        status = SC_IO;
+    }
+    if (status == SC_OK) {
+        status = sc_files_replace(manifest->dir, SC_FILES_MANIFEST, out.data, 2 * size, why);
+    }
     sc_buf_fini(&out);
     manifest->dirty = manifest->dirty && status != SC_OK;
     return status;
@@ -331,6 +337,7 @@ enum sc_status sc_manifest_copy(struct sc_manifest *manifest, const struct sc_fi
     encode(&bytes, manifest);
     sc_manifest_unlock(manifest);
     struct sc_manifest *made = sc_manifest_alloc(files);
+    made->lone = true;
     bool good = check_copy(sc_buf_slice(&bytes), &body) == COPY_OK && decode(made, &body);
     sc_buf_fini(&bytes);
     if (!good) {
@@ -343,12 +350,13 @@ enum sc_status sc_manifest_copy(struct sc_manifest *manifest, const struct sc_fi
 }
 
 /* Reads the whole file. */
-static enum sc_status read_all(const struct sc_files *files, struct sc_buf *bytes, char *why)
+static enum sc_status read_all(const struct sc_files *files, const char *name, struct sc_buf *bytes,
+                               char *why)
 {
-    int fd = sc_io_open(files->dir_fd, SC_FILES_MANIFEST, O_RDONLY);
+    int fd = sc_io_open(files->dir_fd, name, O_RDONLY);
     if (fd < 0) {
         enum sc_status status = errno == ENOENT ? SC_NOTFOUND : SC_IO;
-        sc_files_fail(files, "open", SC_FILES_MANIFEST, why);
+        sc_files_fail(files, "open", name, why);
         return status;
     }
     size_t limit = 2 * (size_t)(BODY_SIZE_MAX + HEAD_SIZE);
@@ -358,7 +366,7 @@ static enum sc_status read_all(const struct sc_files *files, struct sc_buf *byte
         got = sc_io_read(fd, to, 64 << 10, bytes->size);
         bytes->size += got > 0 ? (size_t)got : 0;
     }
-    enum sc_status status = got < 0 ? sc_files_fail(files, "read", SC_FILES_MANIFEST, why) : SC_OK;
+    enum sc_status status = got < 0 ? sc_files_fail(files, "read", name, why) : SC_OK;
     (void)close(fd);
     return status;
 }
@@ -379,12 +387,13 @@ static enum copy choose_copy(struct sc_slice bytes, struct body *body, bool *dam
     return first == COPY_DAMAGED ? second : first;
 }
 
-enum sc_status sc_manifest_check(const struct sc_manifest *manifest, unsigned *damaged, char *why)
+/* How many of the two copies in a file are damaged. */
+static enum sc_status count_damaged(const struct sc_files *files, const char *name,
+                                    unsigned *damaged, char *why)
 {
     struct sc_buf bytes = {0};
     struct body body;
-    *damaged = 2;
-    enum sc_status status = read_all(manifest->dir, &bytes, why);
+    enum sc_status status = read_all(files, name, &bytes, why);
     if (status == SC_OK) {
         size_t half = bytes.size / 2;
         enum copy first = check_copy(sc_slice(bytes.data, bytes.size), &body);
@@ -392,14 +401,27 @@ enum sc_status sc_manifest_check(const struct sc_manifest *manifest, unsigned *d
         *damaged = (first != COPY_OK ? 1u : 0u) + (second != COPY_OK ? 1u : 0u);
     }
     sc_buf_fini(&bytes);
+    return status;
+}
+
+enum sc_status sc_manifest_check(const struct sc_manifest *manifest, unsigned *damaged, char *why)
+{
+    unsigned own = 2;
+    unsigned copy = 0; /* a store of an earlier version has none */
+    enum sc_status status = count_damaged(manifest->dir, SC_FILES_MANIFEST, &own, why);
+    if (status == SC_OK || status == SC_NOTFOUND) {
+        status = count_damaged(manifest->dir, SC_FILES_COPY, &copy, why);
+    }
+    *damaged = own + copy;
     return status == SC_NOTFOUND ? SC_OK : status;
 }
 
-enum sc_status sc_manifest_load(const struct sc_files *files, struct sc_manifest **manifest,
-                                bool *damaged, char *why)
+static enum sc_status load(const struct sc_files *files, const char *name,
+                           struct sc_manifest **manifest, bool *damaged, bool *newer, char *why)
 {
     struct sc_buf bytes = {0};
-    enum sc_status status = read_all(files, &bytes, why);
+    *newer = false;
+    enum sc_status status = read_all(files, name, &bytes, why);
     if (status != SC_OK) {
         sc_buf_fini(&bytes);
         return status;
@@ -408,15 +430,13 @@ enum sc_status sc_manifest_load(const struct sc_files *files, struct sc_manifest
     struct sc_manifest *loaded = sc_manifest_alloc(files);
     enum copy copy = choose_copy(sc_buf_slice(&bytes), &body, damaged);
     if (copy == COPY_NEWER) {
+        *newer = true;
         status = sc_fail(why, SC_CORRUPT,
-                         "%s/" SC_FILES_MANIFEST " is of a format this program "
-                         "does not know: a newer shardcask has used this directory",
-                         files->path);
+                         "%s/%s is of a format this program does not know: a newer shardcask has "
+                         "used this directory",
+                         files->path, name);
     } else if (copy == COPY_DAMAGED || !decode(loaded, &body)) {
-        status = sc_fail(why, SC_CORRUPT,
-                         "%s/" SC_FILES_MANIFEST " is damaged beyond reading: "
-                         "restore it from a backup",
-                         files->path);
+        status = sc_fail(why, SC_CORRUPT, "%s/%s is damaged beyond reading", files->path, name);
     }
     sc_buf_fini(&bytes);
     if (status != SC_OK) {
@@ -425,6 +445,33 @@ enum sc_status sc_manifest_load(const struct sc_files *files, struct sc_manifest
     }
     *manifest = loaded;
     return SC_OK;
+}
+
+enum sc_status sc_manifest_load_told(const struct sc_files *files, struct sc_manifest **manifest,
+                                     bool *damaged, bool *newer, char *why)
+{
+    return load(files, SC_FILES_MANIFEST, manifest, damaged, newer, why);
+}
+
+enum sc_status sc_manifest_load_copy(const struct sc_files *files, struct sc_manifest **manifest,
+                                     char *why)
+{
+    bool damaged;
+    bool newer;
+    return load(files, SC_FILES_COPY, manifest, &damaged, &newer, why);
+}
+
+enum sc_status sc_manifest_load(const struct sc_files *files, struct sc_manifest **manifest,
+                                bool *damaged, char *why)
+{
+    char trouble[SC_WHY_SIZE];
+    bool newer;
+    enum sc_status status = load(files, SC_FILES_MANIFEST, manifest, damaged, &newer, trouble);
+    if (status == SC_CORRUPT && !newer) {
+        return sc_fail(why, SC_CORRUPT, "%.200s: shardcask-shard --repair may help, or a backup",
+                       trouble);
+    }
+    return status == SC_OK ? SC_OK : sc_fail(why, status, "%s", trouble);
 }
 
 enum sc_status sc_manifest_create(const struct sc_files *files, struct sc_manifest **manifest,

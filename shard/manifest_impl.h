@@ -33,6 +33,7 @@ void sc_manifest_state_free(struct sc_manifest_state *state); /* NULL is allowed
 
 struct sc_manifest {
     const struct sc_files *dir; /* kept */
+    bool lone; /* written without a copy beside it; constant */
     pthread_mutex_t mutex; /* guards what follows */
     struct sc_manifest_state *state;
     uint64_t next_number;

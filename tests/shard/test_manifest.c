@@ -415,11 +415,24 @@ END_TEST
 START_TEST(file_that_may_be_listed_stays_listed)
 {
     uint64_t number = sc_manifest_next_number(manifest);
-    (void)sc_io_fault(SC_IO_SYNC, 2, EIO, true); /* that of the directory, after the rename */
+    (void)sc_io_fault(SC_IO_SYNC, 4, EIO, true); /* of the directory, after the last rename */
     ck_assert_int_eq(sc_manifest_add_file(manifest, number, 11, why), SC_UNKNOWN);
     ck_assert_uint_eq(sc_manifest_files(manifest), 1);
     reload();
     ck_assert_uint_eq(sc_manifest_files(manifest), 1);
+}
+END_TEST
+
+START_TEST(failure_behind_the_copy_leaves_the_manifest_as_it_was)
+{
+    uint64_t number = sc_manifest_next_number(manifest);
+    for (uint64_t call = 1; call <= 3; call++) { /* the two of the copy, and the file's own */
+        (void)sc_io_fault(SC_IO_SYNC, call, EIO, true);
+        ck_assert_int_eq(sc_manifest_add_file(manifest, number, 11, why), SC_IO);
+        ck_assert_uint_eq(sc_manifest_files(manifest), 0);
+        reload();
+        ck_assert_uint_eq(sc_manifest_files(manifest), 0);
+    }
 }
 END_TEST
 
@@ -454,6 +467,7 @@ int main(void)
     tcase_add_test(tcase, failed_moves_change_nothing);
     tcase_add_test(tcase, failed_write_changes_nothing);
     tcase_add_test(tcase, file_that_may_be_listed_stays_listed);
+    tcase_add_test(tcase, failure_behind_the_copy_leaves_the_manifest_as_it_was);
     tcase_add_test(tcase, missing_manifest_is_told_apart);
     suite_add_tcase(suite, tcase);
     return sc_check_main(suite);
