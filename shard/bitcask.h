@@ -54,7 +54,8 @@ struct sc_bitcask_options {
                         many milliseconds (the caller then runs commits with sync) */
     uint64_t max_memory; /* bytes of the keydir at which new keys are refused; 0: no limit */
     bool read_only; /* refuse writes; nothing in the directory is changed */
-    bool salvage; /* take a data file that is missing for an empty one; with read_only only */
+    bool salvage; /* take a data file that is missing for an empty one, if its size is known; for
+                     who looks for damage, or repairs it */
     /* Called now and then while opening: bytes looked at of bytes in all. NULL: none. */
     void (*on_progress)(void *arg, uint64_t done, uint64_t total);
     void *progress_arg;

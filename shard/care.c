@@ -111,6 +111,12 @@ static void heal_hint_locked(struct sc_care *care, uint64_t file)
     }
 }
 
+/* Whether the data file itself is whole. */
+static bool is_outside(const struct sc_damage *damage)
+{
+    return damage->kind == SC_DAMAGE_HINT || damage->kind == SC_DAMAGE_LOST;
+}
+
 static bool is_tended(const struct sc_damages_entry *entry)
 {
     switch (entry->damage.kind) {
@@ -132,15 +138,19 @@ static void judge_file_locked(struct sc_care *care, uint64_t file)
     struct sc_bitcask *store = care->store;
     const struct sc_damages *damages = &store->damages;
     bool tended = damages->overflow == 0;
+    bool any = false;
     for (size_t i = 0; i < damages->count; i++) {
-        tended =
-            tended && (damages->entries[i].damage.file != file || is_tended(&damages->entries[i]));
+        const struct sc_damages_entry *entry = &damages->entries[i];
+        if (entry->damage.file == file) {
+            tended = tended && is_tended(entry);
+            any = any || !is_outside(&entry->damage);
+        }
     }
     for (size_t i = 0; i < store->segment_count; i++) {
         struct sc_segment *segment = store->segments[i];
-        if (segment != NULL && segment->number == file && segment->untended && tended) {
+        if (segment != NULL && segment->number == file && tended) {
             segment->untended = false;
-            segment->tended = true;
+            segment->tended = any;
         }
     }
 }
@@ -172,7 +182,7 @@ void sc_care_found(struct sc_care *care, const struct sc_damage *damage)
     if (wanted) {
         entry->tried = true;
     }
-    if (is_new && damage->kind != SC_DAMAGE_HINT && damage->kind != SC_DAMAGE_LOST) {
+    if (is_new && !is_outside(damage)) {
         mark_untended_locked(care, damage->file); /* until the whole file was read */
     }
     unlock(care);

@@ -238,6 +238,11 @@ int sc_io_mkdir(int dir_fd, const char *name)
     return fails(SC_IO_OPEN) ? -1 : mkdirat(dir_fd, name, 0700);
 }
 
+int sc_io_exchange(int dir_fd, const char *a, const char *b)
+{
+    return fails(SC_IO_RENAME) ? -1 : renameat2(dir_fd, a, dir_fd, b, RENAME_EXCHANGE);
+}
+
 int sc_io_rename(int dir_fd, const char *from, const char *to)
 {
     return fails(SC_IO_RENAME) ? -1 : renameat(dir_fd, from, dir_fd, to);

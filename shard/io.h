@@ -64,6 +64,8 @@ int sc_io_truncate(int fd, uint64_t size);
 
 /* Makes a directory, mode 0700. Counts as SC_IO_OPEN. */
 int sc_io_mkdir(int dir_fd, const char *name);
+/* Two files change names, at once. Counts as SC_IO_RENAME. */
+int sc_io_exchange(int dir_fd, const char *a, const char *b);
 int sc_io_rename(int dir_fd, const char *from, const char *to);
 int sc_io_unlink(int dir_fd, const char *name);
 

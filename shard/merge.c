@@ -6,6 +6,7 @@
 #include "shard/hint.h"
 #include "shard/io.h"
 #include "shard/merge_choose.h"
+#include "shard/quarantine.h"
 #include "shard/walk.h"
 
 #include <assert.h>
@@ -61,6 +62,7 @@ struct sc_merge {
     struct sc_merge_options options;
     struct sc_merge_figures figures;
     bool few; /* there was no room for a larger merge */
+    bool repair, accept_loss; /* see sc_merge_repair */
     char error[SC_WHY_SIZE];
 
     /* of the merge that runs; the thread's */
@@ -150,6 +152,25 @@ void sc_merge_ask(struct sc_merge *merge)
     merge->figures.asked = true;
 }
 
+void sc_merge_repair(struct sc_merge *merge, bool accept_loss)
+{
+    const struct sc_bitcask *store = merge->store;
+    merge->repair = true;
+    merge->accept_loss = accept_loss;
+    for (size_t i = 0; i < store->segment_count; i++) {
+        struct sc_segment *segment = store->segments[i];
+        if (segment == NULL || segment->retired) {
+            continue;
+        }
+        if (segment->untended && accept_loss) {
+            segment->untended = false;
+            segment->tended = true;
+        }
+        segment->asked = segment->tended;
+    }
+    merge->figures.asked = true;
+}
+
 /* Nothing that was asked for can be merged now: then all is done, or has to wait for a commit. */
 static void end_asked(struct sc_merge *merge)
 {
@@ -226,7 +247,8 @@ static bool begin_locked(struct sc_merge *merge)
                   sc_merge_choose(store, &merge->options, true, merge->few, &merge->choice);
     if (!chosen) {
         end_asked(merge);
-        chosen = sc_merge_choose(store, &merge->options, false, merge->few, &merge->choice);
+        chosen = !merge->repair &&
+                 sc_merge_choose(store, &merge->options, false, merge->few, &merge->choice);
     }
     if (!chosen) {
         return false;
@@ -667,6 +689,7 @@ static bool is_hinted(const struct sc_merge *merge, const struct sc_segment *seg
                                   expected_size(merge, segment), from, to);
 }
 
+/* SC_NOTFOUND: there is no hint that can be read. */
 static enum sc_status take_stretch(struct sc_merge *merge, size_t input, uint64_t from, uint64_t to,
                                    char *why)
 {
@@ -681,18 +704,26 @@ static enum sc_status take_stretch(struct sc_merge *merge, size_t input, uint64_
         return taking.status;
     }
     return status == SC_OK ? SC_OK
-                           : sc_fail(why, SC_IO, "the hint of file %" PRIu64 " in %s: %s",
+                           : sc_fail(why, SC_NOTFOUND, "the hint of file %" PRIu64 " in %s: %s",
                                      segment->number, merge->store->files.path, what);
 }
 
-/* The bytes that should be behind the last record that is left, but are missing. */
-static enum sc_status take_end(struct sc_merge *merge, size_t input, uint64_t from, uint64_t to,
-                               char *why)
+/* A stretch without records. What the hint knows of it is taken; when that is not all, the rest is
+ * lost if that may be. */
+static enum sc_status take_stretch_or_leave(struct sc_merge *merge, size_t input,
+                                            const struct sc_walk_item *item, char *why)
 {
     struct sc_segment *segment = merge->choice.inputs[input];
-    const struct sc_walk_item item = {SC_WALK_DAMAGE, from, to - from, {0}};
-    return is_hinted(merge, segment, from, to) ? take_stretch(merge, input, from, to, why)
-                                               : leave_out(merge, segment, &item, why);
+    uint64_t end = item->offset + item->size;
+    bool known = is_hinted(merge, segment, item->offset, end);
+    if (!known && !merge->accept_loss) {
+        return leave_out(merge, segment, item, why);
+    }
+    enum sc_status status = take_stretch(merge, input, item->offset, end, why);
+    if (status == SC_NOTFOUND) {
+        status = known ? SC_IO : SC_OK; /* it could be read a moment ago: try again later */
+    }
+    return status;
 }
 
 static enum sc_status take_item(struct sc_merge *merge, size_t input,
@@ -702,16 +733,13 @@ static enum sc_status take_item(struct sc_merge *merge, size_t input,
     if (item->kind == SC_WALK_RECORD) {
         return take_record(merge, input, item, why);
     }
-    if (!is_kept(merge, segment, item)) {
+    if (!merge->repair && !is_kept(merge, segment, item)) {
         return leave_out(merge, segment, item, why);
     }
     if (item->kind != SC_WALK_DAMAGE) {
         return take_lost(merge, input, item, why);
     }
-    uint64_t end = item->offset + item->size;
-    return is_hinted(merge, segment, item->offset, end)
-               ? take_stretch(merge, input, item->offset, end, why)
-               : leave_out(merge, segment, item, why);
+    return take_stretch_or_leave(merge, input, item, why);
 }
 
 /* ---- Reading ---- */
@@ -740,7 +768,8 @@ static enum sc_status copy_input(struct sc_merge *merge, size_t input, char *why
         status = unreadable(merge, segment, walk.error, why);
     }
     if (status == SC_OK && segment->size < expected && end < expected) {
-        status = take_end(merge, input, end, expected, why);
+        const struct sc_walk_item missing = {SC_WALK_DAMAGE, end, expected - end, {0}};
+        status = take_stretch_or_leave(merge, input, &missing, why);
     }
     if (status == SC_OK && merge->slice.count > 0) {
         status = end_slice(merge, input, why);
@@ -804,11 +833,33 @@ static enum sc_status swap(struct sc_merge *merge, char *why)
     return status;
 }
 
+/* The files that are going to be replaced get another name, which they keep. */
+static enum sc_status keep_inputs(const struct sc_merge *merge, char *why)
+{
+    const struct sc_files *files = &merge->store->files;
+    enum sc_status status = SC_OK;
+    for (size_t i = 0; i < merge->choice.count && status == SC_OK; i++) {
+        char name[SC_FILES_NAME_SIZE];
+        sc_files_data_name(name, merge->choice.inputs[i]->number);
+        status = sc_quarantine_link(files, name, why);
+        sc_files_hint_name(name, merge->choice.inputs[i]->number);
+        status = status == SC_OK ? sc_quarantine_link(files, name, why) : status;
+    }
+    sc_failpoint("repair_kept");
+    return status;
+}
+
 static enum sc_status commit(struct sc_merge *merge, char *why)
 {
     enum sc_status status = finish_output(merge, why);
     if (status != SC_OK) {
         return status;
+    }
+    if (merge->repair) {
+        status = keep_inputs(merge, why);
+        if (status != SC_OK) {
+            return status;
+        }
     }
     sc_failpoint("merge_before_sync");
     if (!merge->host->sync(merge->host->arg)) {

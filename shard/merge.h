@@ -85,6 +85,11 @@ void sc_merge_configure(struct sc_merge *merge, const struct sc_merge_options *o
 /* Asks that everything that has dead bytes now be merged, the active file included. */
 void sc_merge_ask(struct sc_merge *merge);
 
+/* From now on only files with damage are merged, whatever the gain, and before one is replaced it
+ * gets another name in the quarantine, which it keeps. `accept_loss`: also files of which nobody
+ * knows what stood in a stretch: what that was is lost then. */
+void sc_merge_repair(struct sc_merge *merge, bool accept_loss);
+
 /* Whether sc_merge_run would find something to do. */
 bool sc_merge_wanted(const struct sc_merge *merge);
 

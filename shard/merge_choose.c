@@ -168,7 +168,8 @@ static void take(const struct sc_bitcask *store, const struct candidates *candid
     for (size_t i = 0; i < candidates->count && choice->count < (few ? 1 : SC_MERGE_CHOOSE_MAX);
          i++) {
         struct sc_segment *segment = candidates->items[i].segment;
-        uint64_t rest = segment->size - candidates->items[i].gain;
+        uint64_t gain = candidates->items[i].gain;
+        uint64_t rest = segment->size > gain ? segment->size - gain : 0;
         if (choice->count > 0 && copied + rest > store->writer.file_size_max) {
             continue; /* a smaller one may still fit */
         }

@@ -1,9 +1,15 @@
 #include "shard/offline.h"
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/jsontext.h"
 #include "common/utf8.h"
 #include "shard/bitcask.h"
+#include "shard/care.h"
+#include "shard/damages.h"
+#include "shard/merge.h"
+#include "shard/reap.h"
+#include "shard/repair.h"
 #include "shard/scrub.h"
 
 #include <inttypes.h>
@@ -22,6 +28,8 @@ struct report {
     uint64_t drawn_ns; /* progress */
     bool drawn;
     bool head; /* the table's was printed */
+    struct sc_care *care; /* repairs */
+    struct sc_merge *merge;
     struct sc_buf line;
 };
 
@@ -180,13 +188,13 @@ static void no_event(void *arg, const struct sc_bitcask_event *event)
     (void)event;
 }
 
-static enum sc_status open_store(struct report *report, const char *dir, char *why)
+static enum sc_status open_store(struct report *report, const char *dir, bool read_only, char *why)
 {
     const struct sc_bitcask_options options = {
         .file_size_max = SC_BITCASK_FILE_SIZE_DEFAULT,
         .value_max = SC_VALUE_MAX_DEFAULT,
         .sync_ms = SC_BITCASK_SYNC_NEVER,
-        .read_only = true,
+        .read_only = read_only,
         .salvage = true,
         .on_progress = on_open_progress,
         .progress_arg = report,
@@ -210,7 +218,7 @@ enum sc_offline_exit sc_offline_check(const char *dir, const struct sc_offline_o
 {
     char why[SC_WHY_SIZE] = "";
     struct report report = {.output = output};
-    enum sc_status status = open_store(&report, dir, why);
+    enum sc_status status = open_store(&report, dir, true, why);
     if (status == SC_CORRUPT) {
         const struct sc_damage damage = {.kind = SC_DAMAGE_MANIFEST};
         print(&report, &damage, why);
@@ -233,4 +241,202 @@ enum sc_offline_exit sc_offline_check(const char *dir, const struct sc_offline_o
         return SC_OFFLINE_DAMAGED;
     }
     return status == SC_OK ? SC_OFFLINE_CLEAN : SC_OFFLINE_FAILED;
+}
+
+/* ---- Repairing ---- */
+
+/* Tells of something that was done. */
+static void on_done(void *arg, const char *sentence)
+{
+    struct report *report = arg;
+    struct sc_buf *line = &report->line;
+    erase(report);
+    if (report->output->out_terminal) {
+        fprintf(report->output->out, "%s\n", sentence);
+    } else {
+        line->size = 0;
+        put_text(line, "{\"repair\":");
+        sc_jsontext_string(line, sc_slice_str(sentence));
+        put_text(line, "}\n");
+        fwrite(line->data, 1, line->size, report->output->out);
+    }
+    fflush(report->output->out);
+}
+
+static void care_begin(void *arg, uint64_t file)
+{
+    struct report *report = arg;
+    sc_care_begin(report->care, file);
+}
+
+static void care_found(void *arg, const struct sc_damage *damage)
+{
+    struct report *report = arg;
+    on_found(report, damage);
+    sc_care_found(report->care, damage);
+}
+
+static void care_end(void *arg, uint64_t file, bool whole)
+{
+    struct report *report = arg;
+    sc_care_end(report->care, file, whole);
+}
+
+/* Reads everything, and sees to what is damaged. */
+static enum sc_status scrub_with_care(struct report *report, char *why)
+{
+    const struct sc_scrub_host host = {no_lock,    no_lock,  on_proceed, care_begin,
+                                       care_found, care_end, report};
+    report->damages = 0;
+    enum sc_status status = sc_scrub_run(report->scrub, &host, true, false, why);
+    if (status == SC_OK && sc_bitcask_commit(report->store, true) != SC_OK) {
+        status = sc_fail(why, SC_IO, "what was found could not be noted");
+    }
+    erase(report);
+    return status;
+}
+
+static bool merge_sync(void *arg)
+{
+    struct report *report = arg;
+    return sc_bitcask_commit(report->store, true) == SC_OK;
+}
+
+static bool merge_proceed(void *arg, uint64_t bytes)
+{
+    struct report *report = arg;
+    struct sc_merge_figures figures;
+    (void)bytes;
+    sc_merge_figures(report->merge, &figures);
+    draw(report, "rewriting", figures.bytes_done, figures.bytes);
+    return true;
+}
+
+/* Rewrites the files with damage. What cannot be decided is left. */
+static enum sc_status rewrite(struct report *report, bool accept_loss, char *why)
+{
+    const struct sc_merge_host host = {no_lock, no_lock, merge_sync, merge_proceed, report};
+    char sentence[SC_WHY_SIZE];
+    enum sc_status status = SC_OK;
+    sc_merge_repair(report->merge, accept_loss);
+    while (status == SC_OK || status == SC_CORRUPT) {
+        struct sc_merge_figures before;
+        struct sc_merge_figures after;
+        sc_merge_figures(report->merge, &before);
+        status = sc_merge_run(report->merge, &host, why);
+        sc_merge_figures(report->merge, &after);
+        if (status == SC_OK) {
+            sc_why(sentence,
+                   "%" PRIu64 " bytes of damaged files were rewritten; the old files are "
+                   "in the quarantine",
+                   after.read_bytes - before.read_bytes);
+            on_done(report, sentence);
+        }
+    }
+    erase(report);
+    return status == SC_NOTFOUND ? SC_OK : status;
+}
+
+static void build_hints(struct report *report)
+{
+    uint64_t number;
+    while (sc_bitcask_hint_pending(report->store, &number)) {
+        enum sc_status status = sc_bitcask_hint_build(report->store, number);
+        sc_bitcask_hint_built(report->store, number, status);
+    }
+}
+
+/* Removes what was replaced. */
+static void remove_replaced(struct report *report)
+{
+    struct sc_reap_list list = {.count = 0};
+    do {
+        sc_reap_remove(report->store, &list);
+        sc_reap_take(report->store, &list);
+    } while (list.count > 0);
+}
+
+static enum sc_status mend(struct report *report, bool accept_loss, char *why)
+{
+    build_hints(report);
+    enum sc_status status = scrub_with_care(report, why);
+    if (status == SC_OK) {
+        status = rewrite(report, accept_loss, why);
+        remove_replaced(report);
+    }
+    if (status == SC_OK) {
+        build_hints(report);
+        fputs("Reading everything again:\n", report->output->err);
+        status = scrub_with_care(report, why);
+    }
+    return status;
+}
+
+/* Values that are lost are no damage any more: the store says so itself. */
+static uint64_t count_left(const struct report *report)
+{
+    const struct sc_damages *damages = sc_bitcask_damages(report->store);
+    uint64_t left = damages->overflow;
+    for (size_t i = 0; i < damages->count; i++) {
+        left += damages->entries[i].damage.kind != SC_DAMAGE_LOST ? 1 : 0;
+    }
+    return left;
+}
+
+static enum sc_status open_and_mend(struct report *report, const char *dir, bool accept_loss,
+                                    uint64_t *left, char *why)
+{
+    const struct sc_care_host host = {no_lock, no_lock, NULL};
+    enum sc_status status = open_store(report, dir, false, why);
+    if (status != SC_OK) {
+        return status;
+    }
+    if (sc_bitcask_merges_held(report->store)) {
+        status = sc_fail(why, SC_BUSY,
+                         "slots are on their way to or from %s: start the fleet, and let the move "
+                         "come to its end first",
+                         dir);
+    }
+    report->scrub = sc_scrub_alloc(report->store);
+    report->care = sc_care_alloc(report->store, &host);
+    report->merge = sc_merge_alloc(report->store);
+    if (status == SC_OK) {
+        status = mend(report, accept_loss, why);
+        *left = count_left(report);
+        print_summary(report, dir);
+    }
+    sc_merge_free(report->merge);
+    sc_care_free(report->care);
+    sc_scrub_free(report->scrub);
+    if (sc_bitcask_close(report->store) != SC_OK && status == SC_OK) {
+        status = sc_fail(why, SC_IO, "closing %s failed: see above", dir);
+    }
+    return status;
+}
+
+enum sc_offline_exit sc_offline_repair(const char *dir, bool accept_loss,
+                                       const struct sc_offline_output *output)
+{
+    char why[SC_WHY_SIZE] = "";
+    struct report report = {.output = output};
+    uint64_t left = 0;
+    sc_failpoint_init();
+    enum sc_status status = sc_repair_prepare(dir, on_done, &report, why);
+    if (status == SC_OK) {
+        status = open_and_mend(&report, dir, accept_loss, &left, why);
+    }
+    sc_buf_fini(&report.line);
+    if (status != SC_OK) {
+        fprintf(output->err, "%s\n", why);
+        return status == SC_CORRUPT ? SC_OFFLINE_DAMAGED : SC_OFFLINE_FAILED;
+    }
+    if (left > 0) {
+        fprintf(
+            output->err,
+            "%s: nobody can know what stood in some damaged places, so their files were left as "
+            "they are; --accept-loss lets go of it: then keys may be missing, have older values, "
+            "or be back although they were deleted\n",
+            dir);
+    }
+    return left > 0 ? SC_OFFLINE_DAMAGED : SC_OFFLINE_CLEAN;
 }

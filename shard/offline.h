@@ -29,4 +29,11 @@ enum sc_offline_exit {
  * and prints what is damaged. Changes nothing. */
 enum sc_offline_exit sc_offline_check(const char *dir, const struct sc_offline_output *output);
 
+/* Makes the store in `dir` whole again as far as it can be decided what that is, and prints what
+ * was damaged and what was done. Files that are replaced stay in the quarantine. `accept_loss`:
+ * lets go of what nobody can know. SC_OFFLINE_DAMAGED: something had to be left as it is. It can be
+ * done again, also when it was interrupted. */
+enum sc_offline_exit sc_offline_repair(const char *dir, bool accept_loss,
+                                       const struct sc_offline_output *output);
+
 #endif

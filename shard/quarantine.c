@@ -292,3 +292,53 @@ enum sc_status sc_quarantine_keep(const struct sc_files *files, const struct sc_
     }
     return status;
 }
+
+/* ---- Whole files ---- */
+
+static bool is_same(const struct sc_files *files, const char *a, const char *b)
+{
+    struct stat x;
+    struct stat y;
+    return fstatat(files->dir_fd, a, &x, 0) == 0 && fstatat(files->dir_fd, b, &y, 0) == 0 &&
+           x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+enum sc_status sc_quarantine_link(const struct sc_files *files, const char *name, char *why)
+{
+    struct part part = {.files = files, .dir_fd = -1};
+    char to[SC_QUARANTINE_NAME_SIZE];
+    if (faccessat(files->dir_fd, name, F_OK, 0) != 0 && errno == ENOENT) {
+        return SC_OK;
+    }
+    enum sc_status status = open_directory(&part, why);
+    bool kept = false;
+    for (unsigned i = 0; status == SC_OK && !kept; i++) {
+        if (i == 0) {
+            (void)snprintf(to, sizeof to, DIRECTORY "/%s", name);
+        } else {
+            (void)snprintf(to, sizeof to, DIRECTORY "/%s.%u", name, i);
+        }
+        kept = sc_io_link(files->dir_fd, name, files->dir_fd, to) == 0;
+        if (!kept && (errno != EEXIST || i == SC_QUARANTINE_PARTS_MAX)) {
+            status = sc_files_fail(files, "put into the quarantine", name, why);
+        } else if (!kept) {
+            kept = is_same(files, name, to);
+        }
+    }
+    if (status == SC_OK && sc_io_fsync(part.dir_fd) != 0) {
+        status = fail(&part, "sync", "", why);
+    }
+    if (part.dir_fd >= 0) {
+        (void)close(part.dir_fd);
+    }
+    return status;
+}
+
+enum sc_status sc_quarantine_move(const struct sc_files *files, const char *name, char *why)
+{
+    enum sc_status status = sc_quarantine_link(files, name, why);
+    if (status == SC_OK && sc_io_unlink(files->dir_fd, name) != 0 && errno != ENOENT) {
+        status = sc_files_fail(files, "remove", name, why);
+    }
+    return status;
+}

@@ -25,6 +25,12 @@
 enum sc_status sc_quarantine_keep(const struct sc_files *files, const struct sc_damage *damage,
                                   char *why);
 
+/* A whole file of the store gets a name in the quarantine too, durably, or only there; when there
+ * is another of its name already, one with a number behind. SC_OK also when there is no such file.
+ * SC_IO. */
+enum sc_status sc_quarantine_link(const struct sc_files *files, const char *name, char *why);
+enum sc_status sc_quarantine_move(const struct sc_files *files, const char *name, char *why);
+
 /* Calls `visit` for every part that is in the quarantine: `part` has its file, offset and size.
  * What cannot be listed is left out. */
 void sc_quarantine_list(const struct sc_files *files,

@@ -424,7 +424,8 @@ static enum sc_status open_manifest(struct sc_bitcask *store, char *why)
         if (listing.any_data) {
             status = sc_fail(why, SC_CORRUPT,
                              "%s has data files but no " SC_FILES_MANIFEST
-                             ": restore that from a backup, or move the files away to start anew",
+                             ": shardcask-shard --repair may help, or a backup; or move the files "
+                             "away to start anew",
                              path);
         } else if (store->options.read_only) {
             status = sc_fail(why, SC_NOTFOUND, "there is no store in %s", path);
@@ -447,7 +448,8 @@ static enum sc_status open_segments(struct sc_bitcask *store, uint64_t *total, c
         struct sc_segment *segment;
         enum sc_status status = sc_segment_open(&store->files, file.number, file.salt,
                                                 store->options.read_only, &segment, why);
-        if (status == SC_NOTFOUND && store->options.salvage) {
+        if (status == SC_NOTFOUND && store->options.salvage &&
+            (store->options.read_only || file.settled_size > 0)) {
             status = sc_segment_open_missing(file.number, file.salt, &segment, why);
         }
         if (status == SC_NOTFOUND) {
@@ -455,8 +457,9 @@ static enum sc_status open_segments(struct sc_bitcask *store, uint64_t *total, c
             sc_files_data_name(name, file.number);
             return sc_fail(
                 why, SC_CORRUPT,
-                "%s is missing in %s, and with it what it held: restore it from a backup", name,
-                store->files.path);
+                "%s is missing in %s, and with it what it held: restore it from a backup, or see "
+                "what shardcask-shard --repair says",
+                name, store->files.path);
         }
         if (status != SC_OK) {
             return status;

@@ -196,6 +196,7 @@ static void add_end(struct reading *reading)
     struct stretch *last =
         reading->stretch_count > 0 ? &reading->stretches[reading->stretch_count - 1] : NULL;
     uint64_t from = reading->reached > reading->file.size ? reading->reached : reading->file.size;
+    from = from > SC_SEGMENT_HEADER_SIZE ? from : SC_SEGMENT_HEADER_SIZE;
     if (last != NULL && last->to == reading->file.size) {
         last->kind = SC_DAMAGE_END;
         last->to = reading->expected;
@@ -462,6 +463,7 @@ static enum sc_status scrub_file(struct sc_scrub *scrub, uint64_t number)
         sc_diskfile_open(&reading.file, &scrub->store->files, reading.name, !reading.sealed, why);
     if (status == SC_NOTFOUND) {
         tell_missing(&reading);
+        status = SC_OK;
     } else if (status == SC_OK) {
         if (is_same_file(&reading)) {
             status = read_file(&reading, why);

@@ -125,6 +125,15 @@ void sc_segment_close(struct sc_segment *segment)
     }
 }
 
+bool sc_segment_identify(const uint8_t header[SC_SEGMENT_HEADER_SIZE], uint64_t *number,
+                         uint64_t *salt)
+{
+    *number = sc_le64_get(header + 32);
+    *salt = sc_le64_get(header + 40);
+    return memcmp(header, magic, sizeof magic) == 0 && sc_le32_get(header + 8) == FORMAT &&
+           sc_le64_get(header + 56) == XXH3_64bits(header, 56);
+}
+
 enum sc_status sc_segment_judge(const uint8_t *header, size_t size, uint64_t number, uint64_t salt,
                                 bool *too_new, char *why)
 {

@@ -117,6 +117,10 @@ enum sc_status sc_segment_check(const struct sc_segment *segment, bool *too_new,
 enum sc_status sc_segment_judge(const uint8_t *header, size_t size, uint64_t number, uint64_t salt,
                                 bool *too_new, char *why);
 
+/* Which file a header says that it is of; false: it is damaged, or of another format. */
+bool sc_segment_identify(const uint8_t header[SC_SEGMENT_HEADER_SIZE], uint64_t *number,
+                         uint64_t *salt);
+
 /* Makes sure that `size` more bytes have space on disk; `small`: may use the reserve. False: they
  * have not, errno says why. */
 bool sc_segment_allocate(struct sc_segment *segment, uint64_t size, bool small);

@@ -21,11 +21,12 @@
 __attribute__((visibility("default"))) const char *argp_program_version =
     "shardcask-shard " SC_VERSION;
 
-enum mode { MODE_SERVE, MODE_CHECK };
+enum mode { MODE_SERVE, MODE_CHECK, MODE_REPAIR };
 
 struct flags {
     struct sc_flags common;
     enum mode mode;
+    bool accept_loss;
     int32_t sync_ms;
     uint64_t file_size_max;
     uint64_t memory_max;
@@ -36,6 +37,8 @@ struct flags {
 enum {
     FLAG_SYNC = SC_FLAGS_KEY_FIRST,
     FLAG_CHECK,
+    FLAG_REPAIR,
+    FLAG_ACCEPT_LOSS,
     FLAG_FILE_SIZE,
     FLAG_MAX_MEMORY,
     FLAG_MERGE_DEAD,
@@ -69,6 +72,12 @@ static const struct argp_option option_list[] = {
      "Do not serve: read all that is in the directory, print what is damaged, as a table on a "
      "terminal, else as lines of JSON, and exit: 0 nothing is, 3 something is, 1 it cannot be read",
      1},
+    {"repair", FLAG_REPAIR, "DIR", 0,
+     "Do not serve: make the directory whole again as far as that can be decided, and keep what is "
+     "replaced in its quarantine; exit: 0 it is whole, 3 something was left, 1 it cannot be done",
+     1},
+    {"accept-loss", FLAG_ACCEPT_LOSS, NULL, 0,
+     "With --repair: let go of what nobody can know any more", 1},
     {0},
 };
 
@@ -133,6 +142,13 @@ static error_t parse_flag(int key, char *text, struct argp_state *state)
         flags->mode = MODE_CHECK;
         flags->common.dir = text;
         break;
+    case FLAG_REPAIR:
+        flags->mode = MODE_REPAIR;
+        flags->common.dir = text;
+        break;
+    case FLAG_ACCEPT_LOSS:
+        flags->accept_loss = true;
+        break;
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected argument '%s'", text);
         break;
@@ -140,7 +156,9 @@ static error_t parse_flag(int key, char *text, struct argp_state *state)
         if (flags->common.url_count == 0 && flags->mode == MODE_SERVE) {
             argp_error(state, "--listen is needed");
         } else if (flags->common.url_count > 0 && flags->mode != MODE_SERVE) {
-            argp_error(state, "--check does not serve: leave out --listen");
+            argp_error(state, "--check and --repair do not serve: leave out --listen");
+        } else if (flags->accept_loss && flags->mode != MODE_REPAIR) {
+            argp_error(state, "--accept-loss goes with --repair");
         }
         break;
     default:
@@ -226,7 +244,10 @@ static int work_offline(const struct flags *flags)
         .out_terminal = isatty(STDOUT_FILENO) != 0,
         .err_terminal = isatty(STDERR_FILENO) != 0,
     };
-    return sc_offline_check(flags->common.dir, &output);
+    if (flags->mode == MODE_CHECK) {
+        return sc_offline_check(flags->common.dir, &output);
+    }
+    return sc_offline_repair(flags->common.dir, flags->accept_loss, &output);
 }
 
 int main(int argc, char **argv)

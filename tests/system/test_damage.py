@@ -248,8 +248,8 @@ class Scrub(Damage):
         self.assertEqual(self.db.status("scrub"), UNAVAILABLE)
 
 
-class Check(Damage):
-    """shardcask-shard --check DIR."""
+class Offline(Damage):
+    """A directory that is worked on while no shard has it open."""
 
     def setUp(self):
         super().setUp()
@@ -278,6 +278,10 @@ class Check(Damage):
             return None
         return {entry.name: (entry.stat().st_size, entry.stat().st_mtime_ns)
                 for entry in os.scandir(folder)}
+
+
+class Check(Offline):
+    """shardcask-shard --check DIR."""
 
     def test_a_clean_store(self):
         self.stop()
@@ -331,6 +335,79 @@ class Check(Damage):
         self.assertEqual(code, 3)
         self.assertIn("WHAT IT MEANS", text)
         self.assertIn('key "key-0017"', text)
+
+
+class Repair(Offline):
+    """shardcask-shard --repair DIR."""
+
+    def setUp(self):
+        super().setUp()
+        wait_for(lambda: len(glob.glob(self.dir + "/*.hint")) > 1, "hints of the full files")
+
+    def repair(self, code, *flags):
+        ran = run([program("shardcask-shard"), "--repair", self.dir, *flags])
+        self.assertEqual(ran.code, code, ran)
+        return [json.loads(line) for line in ran.out.splitlines()]
+
+    def content(self, path):
+        if not os.path.exists(path):
+            return b""
+        with open(path, "rb") as data:
+            return data.read()
+
+    def serve(self):
+        self.one.shards[0].start()
+        self.one.coordinator.start()
+        self.one.wait_up()
+        self.db = self.one.client()
+
+    def test_a_store_that_is_open_is_refused(self):
+        def data():  # the shard itself goes on writing hints and marks
+            return {name: entry for name, entry in self.tree(self.dir).items()
+                    if name.endswith(".data")}
+        before = data()
+        ran = run([program("shardcask-shard"), "--repair", self.dir])
+        self.assertEqual((ran.code, ran.out), (1, ""))
+        self.assertIn("in use", ran.err)
+        self.assertEqual(data(), before)
+
+    def test_what_is_whole_is_served_again_and_what_is_lost_is_told(self):
+        self.db.ok("put", b"gone", "deleted later")
+        self.db.ok("del", b"gone")
+        self.stop()
+        self.spoil(self.one, b"value of key-0017")
+        self.spoil(self.one, b"value of key-0234", -3)  # its key: only the hint knows it
+        os.remove(self.dir + "/MANIFEST")
+        spoilt = {os.path.basename(path): self.content(path)
+                  for path in glob.glob(self.dir + "/*.data")}
+        said = self.repair(0)
+        self.assertTrue(any("MANIFEST.copy" in line.get("repair", "") for line in said))
+        for name, content in spoilt.items():  # no byte of them is gone
+            self.assertTrue(any(self.content(self.dir + place + name).startswith(content)
+                                for place in ("/", "/quarantine/")))
+        self.serve()
+        for number, key in enumerate(self.keys):
+            self.assertEqual(self.db.call("get", key)[0], CORRUPT if number in (17, 234) else 0)
+        self.assertEqual(self.db.status("get", b"gone"), NOTFOUND)
+        self.db.ok("mput", [[key, "anew"] for key in (self.keys[17], self.keys[234])])
+        self.stop()
+        self.check(0)
+
+    def test_what_nobody_can_know_is_left_unless_that_is_accepted(self):
+        self.stop()
+        hints = sorted(glob.glob(self.dir + "/*.hint"))
+        os.remove(hints[0])
+        os.remove(hints[0].replace(".hint", ".data"))
+        self.repair(3)
+        self.repair(3)
+        self.one.shards[0].start(wait=False)
+        wait_for(lambda: not self.one.shards[0].running(), "the shard to refuse its directory")
+        self.assertEqual(self.one.shards[0].process.returncode, 1)
+        self.one.shards[0].ended_as_asked = True
+        self.repair(0, "--accept-loss")
+        self.serve()
+        found = sum(self.db.call("get", key)[0] == 0 for key in self.keys)
+        self.assertTrue(0 < found < len(self.keys))
 
 
 if __name__ == "__main__":
