@@ -411,8 +411,17 @@ class Fleet:
         return found
 
 
+def has_failed(test):
+    """Whether a test, or a subtest of it, has failed so far; for its tearDown."""
+    result = test._outcome.result
+    return any(test in (bad, getattr(bad, "test_case", None))
+               for bad, _ in result.errors + result.failures)
+
+
 class SystemTest(unittest.TestCase):
     """A test that cleans up after itself and shows the daemons' logs when it fails."""
+
+    log_tail = 6000  # so many bytes of each
 
     def setUp(self):
         self.daemons = []
@@ -442,10 +451,9 @@ class SystemTest(unittest.TestCase):
         # The coordinator first: it then has no reason to complain about its shards.
         for daemon in reversed(self.daemons):
             complaints += daemon.cleanup()
-        failed = complaints or not self._outcome.success
-        if failed:
+        if complaints or has_failed(self):
             for daemon in self.daemons:
-                print("==== log of %s\n%s" % (daemon.name, daemon.tail()), file=sys.stderr)
+                print("==== log of %s\n%s" % (daemon.name, daemon.tail(self.log_tail)), file=sys.stderr)
         for path in self.dirs:
             shutil.rmtree(path, ignore_errors=True)
         if complaints:
@@ -475,7 +483,9 @@ class SharedFleetTest(unittest.TestCase):
     @classmethod
     def end_keeper(cls, failed):
         class Outcome:
-            success = not failed
+            result = unittest.TestResult()
+        if failed:
+            Outcome.result.errors.append((cls.keeper, ""))
         cls.keeper._outcome = Outcome
         cls.keeper.tearDown()
 
@@ -485,7 +495,7 @@ class SharedFleetTest(unittest.TestCase):
 
     def tearDown(self):
         self.db.close()
-        if not self._outcome.success:
+        if has_failed(self):
             type(self).failed = True
 
 

@@ -425,6 +425,8 @@ class Run:
 
 def run_one(seed):
     class Torture(harness.SystemTest):
+        log_tail = 200000
+
         def runTest(self):
             Run(self, seed).torture()
 
