@@ -61,7 +61,8 @@ struct sc_mover {
     struct sc_msg_seal_reply sealed;
     uint64_t lease_over_ms; /* from when on the source certainly answers no reads */
     struct sc_succession succession; /* SUCCEED */
-    bool restart; /* from the first question on, when the source is unsealed */
+    /* Where to go when the source is unsealed: COPY, IMPORT, START_OVER or GIVE_UP. */
+    enum stage after;
     bool left_sealed; /* the connection to the source was lost while it was sealed */
     bool dropped; /* what another move had left at the target */
 };
@@ -181,17 +182,21 @@ static void copy(struct sc_mover *mover)
 
 /* ---- Attempts that are given up ---- */
 
-/* Requests go on at the source; some time later it is tried again. */
+/* Requests go on at the source; some time later it is tried again, unless there is another way to
+ * go. */
 static void go_on_after_attempt(struct sc_mover *mover)
 {
+    enum stage after = mover->after;
     release(mover);
     sc_pause_give_up(&mover->pause);
-    mover->stage = COPY;
+    mover->stage = mover->after = COPY;
     sc_carrier_watch_gap(&mover->carrier);
     mover->attempt_ms = sc_clock_mono_ms() + ATTEMPT_MS;
     sc_sp_hub_set_timer(mover->owner->fleet->hub, mover->attempt_ms);
-    if (mover->restart) {
+    if (after == IMPORT) {
         begin(mover, 0);
+    } else if (after != COPY) {
+        go(mover, after, 0);
     }
 }
 
@@ -200,6 +205,22 @@ static void unseal(struct sc_mover *mover)
 {
     sc_carrier_rewind(&mover->carrier, 0);
     go(mover, UNSEAL, 0);
+}
+
+/* A source that is sealed, or may be, is unsealed before the mover goes anywhere else: what waits
+ * would be refused there. False: it is not, or it has gone and has ended what waits. */
+static bool unseal_first(struct sc_mover *mover, enum stage after)
+{
+    if (!is_sealed(mover) || !is_up(source(mover))) {
+        return false;
+    }
+    if (mover->after == COPY || after == GIVE_UP) {
+        mover->after = after;
+    }
+    if (mover->stage != UNSEAL) {
+        unseal(mover);
+    }
+    return true;
 }
 
 /* ---- The commit, and what follows ---- */
@@ -294,10 +315,12 @@ static void commit(struct sc_mover *mover)
 /* The source keeps owning. */
 static void come_to_nothing(struct sc_mover *mover, enum sc_status status, const char *why)
 {
-    sc_carrier_rewind(&mover->carrier, 0);
     mover->verdict = status;
     sc_why(mover->why, "%s", why);
-    go(mover, GIVE_UP, 0);
+    if (!unseal_first(mover, GIVE_UP)) {
+        sc_carrier_rewind(&mover->carrier, 0);
+        go(mover, GIVE_UP, 0);
+    }
 }
 
 /* Asks both ends to forget the move, and waits for nothing: a shard that is not there now is told
@@ -429,6 +452,9 @@ static bool drops_another(struct sc_mover *mover)
 static void fail(struct sc_mover *mover, const struct sc_errand_answer *answer)
 {
     int status = answer->reply.status;
+    if (mover->stage == UNSEAL) {
+        mover->stage = COPY; /* x.export unseals before anything else */
+    }
     if (status != SC_DENIED || !drops_another(mover)) {
         come_to_nothing(mover, status == SC_OK ? SC_INTERNAL : (enum sc_status)status, answer->why);
     }
@@ -437,7 +463,8 @@ static void fail(struct sc_mover *mover, const struct sc_errand_answer *answer)
 static void take_answer(struct sc_mover *mover, struct sc_errand_answer *answer)
 {
     if (answer->op == SC_OP_X_RELEASE) {
-        return; /* if it was lost, so was the connection */
+        release(mover); /* if it was lost, so was the connection */
+        return;
     }
     if (answer->verdict == SC_ERRAND_GOOD && !take(mover, answer->op, &answer->reply)) {
         sc_why(answer->why, "a shard sent a reply that makes no sense");
@@ -464,8 +491,10 @@ static void take_answer(struct sc_mover *mover, struct sc_errand_answer *answer)
         break;
     case SC_ERRAND_OVER:
         note_trouble(mover, answer->why);
-        begin(mover, 0);
-        go(mover, START_OVER, 0);
+        if (!unseal_first(mover, START_OVER)) {
+            begin(mover, 0);
+            go(mover, START_OVER, 0);
+        }
         break;
     case SC_ERRAND_FATAL:
         fail(mover, answer);
@@ -491,20 +520,16 @@ static void on_answer(void *arg, struct sc_errand_answer *answer)
  * sealed is unsealed first, since requests wait; one that has gone has ended them. */
 static void begin(struct sc_mover *mover, uint64_t delay_ms)
 {
-    if (is_sealed(mover) && is_up(source(mover))) {
-        mover->restart = true;
-        if (mover->stage != UNSEAL) {
-            unseal(mover);
-        }
+    if (unseal_first(mover, IMPORT)) {
         return;
     }
     mover->left_sealed = mover->left_sealed || is_sealed(mover);
     bool granted = mover->stage == IMPORT || sc_mover_may_grant(mover, source(mover));
-    mover->restart = false;
     sc_carrier_rewind(&mover->carrier, 0);
     sc_carrier_forget_gap(&mover->carrier);
     release(mover);
-    go(mover, IMPORT, delay_ms);
+    go(mover, mover->after == GIVE_UP ? GIVE_UP : IMPORT, delay_ms);
+    mover->after = COPY;
     if (!granted && source(mover) != NULL) {
         sc_backend_grant(source(mover)); /* it may have come back meanwhile, and waits */
     }
@@ -639,10 +664,11 @@ void sc_mover_pause(struct sc_mover *mover, bool paused)
 }
 
 /* The source is back, and sealed if it has not been restarted: before any request it is told to let
- * go. */
+ * go, and those that it would refuse until then wait. */
 static void unseal_again(struct sc_mover *mover)
 {
     mover->left_sealed = false;
+    sc_pause_wait(&mover->pause, sc_backend_lanes(source(mover)), &mover->slots);
     (void)sc_carrier_release(&mover->carrier, source(mover));
 }
 

@@ -1,14 +1,24 @@
 #include "coordinator/pause.h"
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "coordinator/backend.h"
+
+#include <inttypes.h>
 
 #define PATIENT_AFTER 8u /* attempts that were given up */
 
-static void note_end(struct sc_pause *pause)
+static void note_end(struct sc_pause *pause, const char *what)
 {
     pause->last_us = (sc_clock_mono_ns() - pause->since_ns) / 1000;
     pause->since_ns = 0;
+    sc_log_info("%s: writes to these slots waited %" PRIu64 " us", what, pause->last_us);
+}
+
+void sc_pause_wait(struct sc_pause *pause, struct sc_lanes *source, const struct sc_slotset *slots)
+{
+    pause->since_ns = sc_clock_mono_ns();
+    sc_lanes_hold(source, slots, false);
 }
 
 void sc_pause_begin(struct sc_pause *pause, struct sc_lanes *source, const struct sc_slotset *slots)
@@ -19,9 +29,8 @@ void sc_pause_begin(struct sc_pause *pause, struct sc_lanes *source, const struc
         most_ms *= 2;
     }
     pause->attempts++;
-    pause->since_ns = sc_clock_mono_ns();
     pause->over_ms = sc_clock_mono_ms() + most_ms;
-    sc_lanes_hold(source, slots, false);
+    sc_pause_wait(pause, source, slots);
     sc_sp_hub_set_timer(sc_backend_hub(source->backend), pause->over_ms);
 }
 
@@ -38,7 +47,7 @@ void sc_pause_give_up(struct sc_pause *pause)
 void sc_pause_end(struct sc_pause *pause, struct sc_lanes *source)
 {
     if (pause->since_ns != 0) {
-        note_end(pause);
+        note_end(pause, "slots could not be handed over in time");
         sc_lanes_release(source);
         sc_lanes_flush(source);
     }
@@ -47,7 +56,7 @@ void sc_pause_end(struct sc_pause *pause, struct sc_lanes *source)
 void sc_pause_end_at_target(struct sc_pause *pause, struct sc_lanes *target)
 {
     if (pause->since_ns != 0) {
-        note_end(pause);
+        note_end(pause, "slots were handed over");
     }
     sc_lanes_release(target);
     sc_lanes_flush(target);

@@ -29,6 +29,9 @@ struct sc_pause {
 void sc_pause_begin(struct sc_pause *pause, struct sc_lanes *source,
                     const struct sc_slotset *slots);
 
+/* The same without an attempt: the source has to get ready. */
+void sc_pause_wait(struct sc_pause *pause, struct sc_lanes *source, const struct sc_slotset *slots);
+
 bool sc_pause_is_over(const struct sc_pause *pause);
 
 /* The attempt was given up: the next one may get more time. */

@@ -2,7 +2,6 @@
 process killed at every step."""
 
 import os
-import os
 import random
 
 import harness
@@ -13,6 +12,11 @@ from workload import Load
 STEPS = ["move_before_import", "move_before_export", "move_before_read", "move_before_write",
          "move_before_hold", "move_before_seal", "move_before_finish", "move_before_commit",
          "move_committed", "move_fenced", "move_activated", "move_before_end"]
+# ... and the shard that gets it, and the one that has it.
+TARGET_STEPS = ["import_before_manifest", "import_begun", "import_taken", "import_before_ready",
+                "import_ready", "grant_before_manifest", "grant_after_manifest"]
+SOURCE_STEPS = ["export_before_manifest", "export_begun", "export_sealed", "export_seal_synced",
+                "fence_synced", "grant_before_manifest", "grant_after_manifest"]
 
 
 def slots_of(client):
@@ -175,6 +179,28 @@ class GrowTest(MoveTest):
         self.assertEqual(len(set(client.scan())), 4000)
 
 
+    def test_a_move_that_is_cancelled_while_writes_wait_refuses_none_of_them(self):
+        """The source is told to take writes again before those that wait go there."""
+        fleet = self.fleet(shards=1, sync="never")
+        load = Load(self, [fleet.url], random.random(), allowed=())
+        client = fleet.client()
+        shard = fleet.make_shard(2)
+        fleet.shards.append(shard)
+        late = ",".join("x.finish:%d:late" % count for count in range(1, 20))
+        self.restart_with(shard, late)
+        client.ok("shard.add", shard.url)
+        for _ in range(4):
+            wait_for(lambda: any(move["stage"] == "handing over"
+                                 for move in client.ok("rebalance")["moves"]), "a seal")
+            client.ok("rebalance", {"cancel": True})
+            load.wait_for_progress(20)
+            client.ok("rebalance", {"pause": False})
+        self.wait_idle(fleet)
+        load.wait_for_progress(50)
+        load.stop()
+        load.verify(fleet.url)
+
+
 class CrashTest(MoveTest):
     """Any process dies at any step, and the moves end by themselves. A few steps, other ones each time;
     SC_MOVE_ALL=1: every step."""
@@ -182,11 +208,21 @@ class CrashTest(MoveTest):
     def some(self, names, count):
         return names if "SC_MOVE_ALL" in os.environ else random.sample(names, count)
 
-    def grow(self, failpoint, victims=()):
+    def loaded_fleet(self):
         fleet = self.fleet(shards=2)
         load = Load(self, [fleet.url], random.random(), writers=2, allowed=(UNAVAILABLE, UNKNOWN),
                     timeout=5)
         load.wait_for_progress(100)
+        return fleet, load
+
+    def again(self, fleet, load):
+        """The end of a subtest: the next one begins with nothing."""
+        self.finish(fleet, load)
+        self.tearDown()
+        self.setUp()
+
+    def grow(self, failpoint):
+        fleet, load = self.loaded_fleet()
         self.restart_with(fleet.coordinator, failpoint)
         fleet.wait_up()
         try:
@@ -210,9 +246,36 @@ class CrashTest(MoveTest):
                 wait_for(lambda: not fleet.coordinator.running(), step + " to be passed", 30)
                 fleet.coordinator.kill()
                 self.restart_with(fleet.coordinator, "")
-                self.finish(fleet, load)
-                self.tearDown()
-                self.setUp()
+                self.again(fleet, load)
+
+    def dies(self, shard, step):
+        wait_for(lambda: not shard.running(), step + " to be passed", 30)
+        shard.kill()
+        self.restart_with(shard, "")
+
+    def test_the_target_is_killed_at_every_step(self):
+        for step in self.some(TARGET_STEPS, 3):
+            with self.subTest(step):
+                fleet, load = self.loaded_fleet()
+                shard = fleet.make_shard(3)
+                fleet.shards.append(shard)
+                # Its first two grants belong to the introduction.
+                self.restart_with(shard, "%s:%d" % (step, 3 if step.startswith("grant") else
+                                                    random.randrange(1, 3)))
+                with harness.Client(fleet.url) as client:
+                    self.assertEqual(client.ok("shard.add", shard.url), 3)
+                self.dies(shard, step)
+                self.again(fleet, load)
+
+    def test_the_source_is_killed_at_every_step(self):
+        for step in self.some(SOURCE_STEPS, 3):
+            with self.subTest(step):
+                fleet, load = self.loaded_fleet()
+                self.restart_with(fleet.shards[0], "%s:%d" % (step, random.randrange(2, 4)))
+                fleet.wait_up()
+                self.add_shard(fleet)
+                self.dies(fleet.shards[0], step)
+                self.again(fleet, load)
 
     def test_source_and_target_are_killed_while_slots_move(self):
         fleet = self.fleet(shards=2)
