@@ -11,6 +11,7 @@
 #include "coordinator/joining.h"
 #include "coordinator/moment.h"
 #include "coordinator/rebalancer.h"
+#include "coordinator/roster.h"
 #include "coordinator/router.h"
 #include "coordinator/scanner.h"
 
@@ -270,7 +271,7 @@ static void dispatch_other(struct sc_coordinator *coordinator, const struct sc_m
         sc_joining_add(coordinator->fleet.joining, request, origin);
         break;
     case SC_OP_SHARD_REMOVE:
-        sc_rebalancer_remove(coordinator->fleet.rebalancer, request->shard_id, origin);
+        sc_roster_remove(&coordinator->fleet, request->shard_id, origin);
         break;
     case SC_OP_REBALANCE:
         sc_rebalancer_steer(coordinator->fleet.rebalancer, request, origin);

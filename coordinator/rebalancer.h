@@ -2,10 +2,10 @@
  * Rebalancer: brings the layout of slots to what the planner says it should be, batch by batch,
  * while the fleet serves.
  *
- *   shard.add, shard.remove --> steering: balancing --> plan --> survey of the source (x.slots)
- *        ^                                               ^             |
- *        |                                               |             v  at most 256 slots, 1 GiB
- *   shards that have all they should, or nothing     batch ended <-- BATCH recorded, mover
+ *   shard.add, shard.remove --> steering: balancing --> plan --> flows (flows.h)
+ *        ^                                               ^         |
+ *        |                                               |         v
+ *   shards that have all they should, or nothing        batch ended
  *
  * The plan is made anew from who owns what whenever a batch ends, so it needs no memory: a crash, a
  * cancelled move or another shard that is added only change what is left to be moved. A shard takes
@@ -32,9 +32,7 @@ struct sc_rebalancer *sc_rebalancer_alloc(struct sc_fleet *fleet);
 /* After the backends were closed. NULL is allowed. */
 void sc_rebalancer_free(struct sc_rebalancer *rebalancer);
 
-/* shard.remove and rebalance. Each answers `origin`, now or later. */
-void sc_rebalancer_remove(struct sc_rebalancer *rebalancer, uint64_t shard_id,
-                          const struct sc_sp_origin *origin);
+/* rebalance. Answers `origin`, now or later. */
 void sc_rebalancer_steer(struct sc_rebalancer *rebalancer, const struct sc_msg_request *request,
                          const struct sc_sp_origin *origin);
 

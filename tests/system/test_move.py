@@ -113,7 +113,7 @@ class GrowTest(MoveTest):
         state = client.ok("rebalance")
         self.assertEqual(state["state"], "paused")
         self.assertEqual(state["slots_left"], 8192)
-        self.assertEqual(fleet.states()[3], "joining")
+        wait_for(lambda: fleet.states()[3] == "joining", "shard 3 to be introduced")
         client.ok("rebalance", {"pause": False})
         self.wait_idle(fleet)
         self.assertEqual(slots_of(client), {n: 4096 for n in (1, 2, 3, 4)})
