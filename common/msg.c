@@ -148,7 +148,7 @@ static enum sc_op guess_op(const char *name, size_t size)
     case 10:
         return name[2] == 's' ? SC_OP_X_SNAPSHOT : SC_OP_X_PROGRESS;
     case 12:
-        return SC_OP_SHARD_REMOVE;
+        return name[6] == 'w' ? SC_OP_SHARD_WEIGHT : SC_OP_SHARD_REMOVE;
     case 13:
         return SC_OP_SNAPSHOT_READ;
     case 14:
@@ -228,6 +228,7 @@ enum option {
     OPTION_WEIGHT,
     OPTION_DIR,
     OPTION_COPY,
+    OPTION_DRY_RUN,
     OPTION_NONE
 };
 
@@ -248,6 +249,7 @@ static const struct {
     [OPTION_WEIGHT] = {"weight", "a whole number from 1 to 1000000"},
     [OPTION_DIR] = {"dir", "a str, the absolute path of a directory"},
     [OPTION_COPY] = {"copy", "true or false"},
+    [OPTION_DRY_RUN] = {"dry_run", "true or false"},
 };
 
 #define BIT(option) (1u << (option))
@@ -265,12 +267,16 @@ static unsigned options_of(enum sc_op op)
     case SC_OP_X_SCAN:
         return BIT(OPTION_PREFIX) | BIT(OPTION_LIMIT) | BIT(OPTION_VALUES);
     case SC_OP_SHARD_ADD:
-        return BIT(OPTION_WEIGHT);
+        return BIT(OPTION_WEIGHT) | BIT(OPTION_DRY_RUN);
+    case SC_OP_SHARD_REMOVE:
+    case SC_OP_SHARD_WEIGHT:
+        return BIT(OPTION_DRY_RUN);
     case SC_OP_BACKUP:
         return BIT(OPTION_DIR) | BIT(OPTION_COPY) | BIT(OPTION_BYTES_PER_SECOND) |
                BIT(OPTION_CANCEL);
     default:
-        return BIT(OPTION_PAUSE) | BIT(OPTION_CANCEL) | BIT(OPTION_BYTES_PER_SECOND);
+        return BIT(OPTION_PAUSE) | BIT(OPTION_CANCEL) | BIT(OPTION_BYTES_PER_SECOND) |
+               BIT(OPTION_DRY_RUN);
     }
 }
 
@@ -369,6 +375,8 @@ static bool read_option(struct sc_mp *mp, enum option option, struct sc_msg_requ
         return sc_mp_str(mp, &request->copy.dir) && sc_msg_dir_ok(request->copy.dir);
     case OPTION_COPY:
         return read_copy(mp, &request->copy.link);
+    case OPTION_DRY_RUN:
+        return sc_mp_bool(mp, &request->dry_run);
     case OPTION_NONE:
         break;
     }
@@ -543,6 +551,7 @@ static enum sc_status parse_shard_add(struct sc_mp *mp, uint32_t arguments,
                                       struct sc_msg_request *request, char *why)
 {
     request->weight = SC_WEIGHT_DEFAULT;
+    request->dry_run = false;
     enum sc_status status = parse_url(mp, request, why);
     return status == SC_OK && arguments > 1 ? parse_options(mp, request, why) : status;
 }
@@ -552,6 +561,25 @@ static enum sc_status parse_shard_id(struct sc_mp *mp, struct sc_msg_request *re
     return sc_mp_uint(mp, &request->shard_id)
                ? SC_OK
                : bad(request, why, "the shard's id must be a whole number");
+}
+
+static enum sc_status parse_shard_remove(struct sc_mp *mp, uint32_t arguments,
+                                         struct sc_msg_request *request, char *why)
+{
+    request->dry_run = false;
+    enum sc_status status = parse_shard_id(mp, request, why);
+    return status == SC_OK && arguments > 1 ? parse_options(mp, request, why) : status;
+}
+
+static enum sc_status parse_shard_weight(struct sc_mp *mp, uint32_t arguments,
+                                         struct sc_msg_request *request, char *why)
+{
+    request->dry_run = false;
+    enum sc_status status = parse_shard_id(mp, request, why);
+    if (status == SC_OK && !read_count(mp, SC_WEIGHT_MAX, &request->weight)) {
+        status = bad(request, why, "the weight must be a whole number from 1 to 1000000");
+    }
+    return status == SC_OK && arguments > 2 ? parse_options(mp, request, why) : status;
 }
 
 static enum sc_status parse_cluster(struct sc_mp *mp, struct sc_msg_request *request, char *why)
@@ -605,6 +633,7 @@ static enum sc_status parse_rebalance(struct sc_mp *mp, uint32_t arguments,
                                       struct sc_msg_request *request, char *why)
 {
     request->has_pause = request->pause = request->cancel = request->has_rate = false;
+    request->dry_run = false;
     request->bytes_per_second = 0;
     return arguments > 0 ? parse_options(mp, request, why) : SC_OK;
 }
@@ -638,7 +667,9 @@ static enum sc_status parse_arguments(struct sc_mp *mp, uint32_t arguments,
     case SC_OP_SHARD_ADD:
         return parse_shard_add(mp, arguments, request, why);
     case SC_OP_SHARD_REMOVE:
-        return parse_shard_id(mp, request, why);
+        return parse_shard_remove(mp, arguments, request, why);
+    case SC_OP_SHARD_WEIGHT:
+        return parse_shard_weight(mp, arguments, request, why);
     case SC_OP_CONFIG:
         request->config = sc_config_defaults();
         return arguments > 0 ? sc_config_parse(mp, &request->config, why) : SC_OK;

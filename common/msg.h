@@ -73,7 +73,8 @@ enum {
     X(SCRUB, "scrub", 0, 0, 0)                                            \
     X(DAMAGE, "damage", 0, 0, 0)                                          \
     X(SHARD_ADD, "shard.add", 1, 2, 0)                                    \
-    X(SHARD_REMOVE, "shard.remove", 1, 1, 0)                              \
+    X(SHARD_REMOVE, "shard.remove", 1, 2, 0)                              \
+    X(SHARD_WEIGHT, "shard.weight", 2, 3, 0)                              \
     X(CONFIG, "config", 0, 1, 0)                                          \
     X(REBALANCE, "rebalance", 0, 1, 0)                                    \
     X(BACKUP, "backup", 0, 1, 0)                                          \
@@ -156,8 +157,9 @@ struct sc_msg_request {
     struct sc_msg_scan scan; /* scan, x.scan */
 
     struct sc_slice url; /* shard.add */
-    uint32_t weight; /* shard.add; SC_WEIGHT_DEFAULT if left out */
-    uint64_t shard_id; /* shard.remove, x.adopt, x.grant */
+    uint32_t weight; /* shard.add, shard.weight; SC_WEIGHT_DEFAULT if left out */
+    uint64_t shard_id; /* shard.remove, shard.weight, x.adopt, x.grant */
+    bool dry_run; /* shard.*, rebalance: tell the plan only */
 
     struct sc_config config; /* config: what is to be changed */
     bool allow; /* x.merge */

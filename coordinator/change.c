@@ -30,6 +30,9 @@ void sc_change_encode(const struct sc_change *change, struct sc_buf *out)
     case SC_CHANGE_SHARD_STATE:
         put_numbers(out, change->shard_id, change->state);
         break;
+    case SC_CHANGE_SHARD_WEIGHT:
+        put_numbers(out, change->shard_id, change->weight);
+        break;
     case SC_CHANGE_BATCH:
         sc_mp_put_array(out, 4);
         sc_mp_put_uint(out, change->move);
@@ -122,6 +125,10 @@ bool sc_change_decode(uint32_t kind, struct sc_slice payload, struct sc_change *
     case SC_CHANGE_SHARD_STATE:
         good = read_state(&mp, change);
         break;
+    case SC_CHANGE_SHARD_WEIGHT:
+        good = read_members(&mp, 2) && read_id(&mp, &change->shard_id) &&
+               read_id(&mp, &change->weight);
+        break;
     case SC_CHANGE_BATCH:
         good = read_batch(&mp, change);
         break;
@@ -168,6 +175,12 @@ static bool fits_removed(const struct sc_change *change, const struct sc_cluster
     return shard != NULL && shard->slots == 0 && !sc_cluster_in_batch(cluster, shard->id);
 }
 
+static bool fits_weight(const struct sc_change *change, const struct sc_cluster *cluster)
+{
+    return sc_cluster_shard(cluster, change->shard_id) != NULL && change->weight > 0 &&
+           change->weight <= SC_WEIGHT_MAX;
+}
+
 static bool fits_batch(const struct sc_change *change, const struct sc_cluster *cluster)
 {
     if (change->move != cluster->next_move || change->from == change->to ||
@@ -199,6 +212,8 @@ bool sc_change_fits(const struct sc_change *change, const struct sc_cluster *clu
         return fits_added(change, cluster);
     case SC_CHANGE_SHARD_REMOVED:
         return fits_removed(change, cluster);
+    case SC_CHANGE_SHARD_WEIGHT:
+        return fits_weight(change, cluster);
     case SC_CHANGE_BATCH:
         return fits_batch(change, cluster);
     case SC_CHANGE_MOVED:
@@ -284,6 +299,9 @@ bool sc_change_apply(const struct sc_change *change, struct sc_cluster *cluster)
         break;
     case SC_CHANGE_SHARD_REMOVED:
         remove_shard(change, cluster);
+        break;
+    case SC_CHANGE_SHARD_WEIGHT:
+        sc_cluster_shard(cluster, change->shard_id)->weight = change->weight;
         break;
     case SC_CHANGE_BATCH:
         begin_batch(change, cluster);

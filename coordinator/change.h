@@ -11,6 +11,7 @@
  *   MOVED          ... they are the other's: the one step by which ownership changes
  *   ENDED          nothing is left to be done for a batch; without MOVED it has come to nothing
  *   STEERING       what the operator wants of the moves
+ *   SHARD_WEIGHT   the share that it should have is another one from now on
  *
  * Payloads in the log are msgpack arrays, see docs/FORMAT.md.
  */
@@ -30,6 +31,7 @@ enum sc_change_kind {
     SC_CHANGE_MOVED = 8,
     SC_CHANGE_ENDED = 9,
     SC_CHANGE_STEERING = 10,
+    SC_CHANGE_SHARD_WEIGHT = 11,
 };
 
 /* Which members mean something depends on the kind. */
@@ -37,8 +39,8 @@ struct sc_change {
     enum sc_change_kind kind;
     uint64_t term; /* TERM */
     uint32_t shard_id; /* ADOPTED, SHARD_* */
-    uint32_t weight; /* SHARD_ADDED, as the next */
-    char url[SC_URL_MAX + 1];
+    uint32_t weight; /* SHARD_ADDED, SHARD_WEIGHT */
+    char url[SC_URL_MAX + 1]; /* SHARD_ADDED */
     enum sc_cluster_state state; /* SHARD_STATE */
     uint64_t move; /* BATCH, MOVED, ENDED */
     uint32_t from, to; /* BATCH, as the next */

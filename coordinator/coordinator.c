@@ -90,13 +90,15 @@ static void reply_map(struct sc_coordinator *coordinator, const struct sc_sp_ori
     sc_mp_put_array(out, (uint32_t)fleet->backend_count);
     for (size_t i = 0; i < fleet->backend_count; i++) {
         bool up = sc_backend_up(fleet->backends[i]);
-        sc_mp_put_map(out, up ? 3 : 4);
+        sc_mp_put_map(out, up ? 4 : 5);
         sc_mp_put_cstr(out, "id");
         sc_mp_put_uint(out, fleet->cluster.shards[i].id);
         sc_mp_put_cstr(out, "url");
         sc_mp_put_cstr(out, fleet->cluster.shards[i].url);
         sc_mp_put_cstr(out, "state");
         sc_mp_put_cstr(out, sc_fleet_state(fleet, i));
+        sc_mp_put_cstr(out, "weight");
+        sc_mp_put_uint(out, fleet->cluster.shards[i].weight);
         if (!up) {
             sc_mp_put_cstr(out, "why");
             sc_mp_put_cstr(out, sc_backend_why(fleet->backends[i]));
@@ -271,7 +273,8 @@ static void dispatch_other(struct sc_coordinator *coordinator, const struct sc_m
         sc_joining_add(coordinator->fleet.joining, request, origin);
         break;
     case SC_OP_SHARD_REMOVE:
-        sc_roster_remove(&coordinator->fleet, request->shard_id, origin);
+    case SC_OP_SHARD_WEIGHT:
+        sc_roster_change(&coordinator->fleet, request, origin);
         break;
     case SC_OP_REBALANCE:
         sc_rebalancer_steer(coordinator->fleet.rebalancer, request, origin);

@@ -263,6 +263,21 @@ bool sc_flows_are_cutting_over(const struct sc_flows *flows)
     return false;
 }
 
+uint64_t sc_flows_bytes_done(const struct sc_flows *flows)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < FLOWS_MAX; i++) {
+        const struct flow *flow = flows->flows[i];
+        if (flow != NULL && flow->mover != NULL &&
+            sc_cluster_owns(&flows->fleet->cluster, flow->from, &flow->slots)) {
+            struct sc_mover_figures figures;
+            sc_mover_figures(flow->mover, &figures);
+            sum += figures.bytes_done < figures.bytes ? figures.bytes_done : figures.bytes;
+        }
+    }
+    return sum;
+}
+
 static void put_flow(const struct flow *flow, struct sc_buf *out)
 {
     struct sc_mover_figures figures = {.bytes = flow->bytes, .stage = "planned", .trouble = ""};

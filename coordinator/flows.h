@@ -52,6 +52,9 @@ bool sc_flows_may_grant(const struct sc_flows *flows, const struct sc_backend *b
 /* Whether slots are just being handed over. */
 bool sc_flows_are_cutting_over(const struct sc_flows *flows);
 
+/* What the movers have copied of batches that have not moved yet. */
+uint64_t sc_flows_bytes_done(const struct sc_flows *flows);
+
 /* Appends an array with a map of figures for each. */
 void sc_flows_put(const struct sc_flows *flows, struct sc_buf *out);
 

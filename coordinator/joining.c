@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "coordinator/introduction.h"
+#include "coordinator/rebalancer.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@ struct sc_joining {
     struct sc_sp_origin origin;
     char url[SC_URL_MAX + 1];
     uint32_t weight;
+    bool dry_run;
     uint32_t shard_id;
     struct sc_sp_link *link;
     uint64_t deadline_ms;
@@ -70,13 +72,19 @@ static void on_recorded(void *arg, enum sc_status status, const char *why)
 
 /* ---- Who is there ---- */
 
-static void record(struct sc_joining *joining)
+/* Records the change, or tells what would come of it. */
+static void carry_out(struct sc_joining *joining)
 {
     struct sc_change change = {.kind = SC_CHANGE_SHARD_ADDED,
                                .shard_id = joining->fleet->cluster.next_shard_id,
                                .weight = joining->weight};
     (void)snprintf(change.url, sizeof change.url, "%s", joining->url);
     joining->shard_id = change.shard_id;
+    if (joining->dry_run) {
+        sc_rebalancer_preview(joining->fleet->rebalancer, &change, &joining->origin);
+        joining->done = true;
+        return;
+    }
     joining->recording = true;
     sc_fleet_record(joining->fleet, &change, on_recorded, joining);
 }
@@ -104,7 +112,7 @@ static void on_hello(void *arg, void *tag, enum sc_status status, struct sc_slic
                joining->url);
         answer(joining, SC_DENIED, why);
     } else {
-        record(joining);
+        carry_out(joining);
     }
 }
 
@@ -157,6 +165,7 @@ static enum sc_status begin(struct sc_joining *joining, const struct sc_msg_requ
     }
     (void)snprintf(joining->url, sizeof joining->url, "%s", url);
     joining->weight = request->weight;
+    joining->dry_run = request->dry_run;
     struct sc_sp_link_options options = {
         .url = joining->url, .on_state = on_state, .on_reply = on_hello, .arg = joining};
     joining->deadline_ms = sc_clock_mono_ms() + PATIENCE_MS;

@@ -109,7 +109,7 @@ static enum sc_status apply_entry(const uint8_t *entry, struct sc_cluster *clust
         sc_cluster_fini(cluster);
         return sc_cluster_decode(cluster, payload, why);
     }
-    if (kind < SC_CHANGE_TERM || kind > SC_CHANGE_STEERING) {
+    if (kind < SC_CHANGE_TERM || kind > SC_CHANGE_SHARD_WEIGHT) {
         return sc_fail(why, SC_CORRUPT,
                        "an entry is of kind %" PRIu32 ", which this version does not know", kind);
     }

@@ -2,14 +2,16 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "coordinator/draft.h"
 #include "coordinator/flows.h"
-#include "coordinator/planner.h"
+#include "coordinator/preview.h"
 #include "coordinator/strays.h"
 #include "coordinator/throttle.h"
 #include "coordinator/wish.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define RETRY_MIN_MS 500u
 #define RETRY_MAX_MS 30000u
@@ -44,17 +46,25 @@ static void record_steering(struct sc_rebalancer *rebalancer, struct sc_cluster_
 static bool may_copy(void *arg)
 {
     struct sc_rebalancer *rebalancer = arg;
-    if (sc_throttle_may_copy(&rebalancer->throttle, steering(rebalancer)->bytes_per_second)) {
+    uint64_t now_ms = sc_clock_mono_ms();
+    if (sc_throttle_may_copy(&rebalancer->throttle, steering(rebalancer)->bytes_per_second,
+                             now_ms)) {
         return true;
     }
-    sc_sp_hub_set_timer(rebalancer->fleet->hub, sc_clock_mono_ms() + 5);
+    sc_sp_hub_set_timer(rebalancer->fleet->hub, now_ms + 5);
     return false;
 }
 
 static void copied(void *arg, uint64_t bytes)
 {
     struct sc_rebalancer *rebalancer = arg;
-    sc_throttle_copied(&rebalancer->throttle, steering(rebalancer)->bytes_per_second, bytes);
+    sc_throttle_copied(&rebalancer->throttle, steering(rebalancer)->bytes_per_second, bytes,
+                       sc_clock_mono_ms());
+}
+
+static uint64_t expected_rate(const struct sc_rebalancer *rebalancer)
+{
+    return sc_throttle_expect(&rebalancer->throttle, steering(rebalancer)->bytes_per_second);
 }
 
 /* ---- When to plan ---- */
@@ -89,28 +99,6 @@ static void on_ended(void *arg, enum sc_status status, const char *why)
 }
 
 /* ---- The plan ---- */
-
-static struct sc_planner_shard *planner_shards(const struct sc_cluster *cluster)
-{
-    struct sc_planner_shard *shards = sc_calloc(cluster->shard_count, sizeof *shards);
-    for (size_t i = 0; i < cluster->shard_count; i++) {
-        const struct sc_cluster_shard *shard = &cluster->shards[i];
-        shards[i] = (struct sc_planner_shard){.id = shard->id,
-                                              .weight = shard->weight,
-                                              .leaving = shard->state == SC_CLUSTER_LEAVING};
-    }
-    return shards;
-}
-
-/* Who should own each slot; how many slots would change. */
-static uint32_t plan(const struct sc_cluster *cluster, uint32_t after[SC_SLOT_COUNT])
-{
-    struct sc_planner_shard *shards = planner_shards(cluster);
-    sc_planner_quotas(shards, cluster->shard_count, cluster->owner);
-    uint32_t moves = sc_planner_moves(shards, cluster->shard_count, cluster->owner, after);
-    free(shards);
-    return moves;
-}
 
 static void on_shard_recorded(void *arg, enum sc_status status, const char *why)
 {
@@ -175,7 +163,7 @@ static void go_on(struct sc_rebalancer *rebalancer)
     }
     uint32_t *after = sc_calloc(SC_SLOT_COUNT, sizeof *after);
     plan_soon(rebalancer, PLAN_MS);
-    rebalancer->slots_left = steering(rebalancer)->balancing ? plan(cluster, after) : 0;
+    rebalancer->slots_left = steering(rebalancer)->balancing ? sc_draft_plan(cluster, after) : 0;
     if (steering(rebalancer)->balancing && !rebalancer->recording) {
         if (!steering(rebalancer)->paused && rebalancer->slots_left > 0) {
             sc_flows_begin(rebalancer->flows, after);
@@ -198,34 +186,66 @@ static const char *state_name(const struct sc_rebalancer *rebalancer)
     return !moving ? "idle" : steering(rebalancer)->paused ? "paused" : "moving";
 }
 
+/* What is in the slots that are to move and has not been copied. Shards that have not told what
+ * they have are asked, so that it is known the next time. */
+static uint64_t bytes_left(struct sc_rebalancer *rebalancer, const uint32_t *after)
+{
+    const uint32_t *owner = rebalancer->fleet->cluster.owner;
+    uint64_t bytes = 0;
+    for (uint32_t slot = 0; slot < SC_SLOT_COUNT && rebalancer->slots_left > 0; slot++) {
+        if (owner[slot] != after[slot]) {
+            bytes += rebalancer->survey->bytes[slot];
+            sc_survey_want(rebalancer->survey, slot);
+        }
+    }
+    uint64_t done = sc_flows_bytes_done(rebalancer->flows);
+    return bytes > done ? bytes - done : 0;
+}
+
+static void put_number(struct sc_buf *out, const char *name, uint64_t value)
+{
+    sc_mp_put_cstr(out, name);
+    sc_mp_put_uint(out, value);
+}
+
 static void tell(void *arg, const struct sc_sp_origin *origin)
 {
     struct sc_rebalancer *rebalancer = arg;
-    const struct sc_cluster *cluster = &rebalancer->fleet->cluster;
     uint32_t *after = sc_calloc(SC_SLOT_COUNT, sizeof *after);
-    uint64_t bytes_left = 0;
-    rebalancer->slots_left = steering(rebalancer)->balancing ? plan(cluster, after) : 0;
-    for (uint32_t slot = 0; slot < SC_SLOT_COUNT && rebalancer->slots_left > 0; slot++) {
-        bytes_left += cluster->owner[slot] != after[slot] ? rebalancer->survey->bytes[slot] : 0;
-    }
+    rebalancer->slots_left =
+        steering(rebalancer)->balancing ? sc_draft_plan(&rebalancer->fleet->cluster, after) : 0;
+    uint64_t bytes = bytes_left(rebalancer, after);
+    bool moves = strcmp(state_name(rebalancer), "moving") == 0;
+    uint64_t now = moves ? sc_throttle_rate(&rebalancer->throttle, sc_clock_mono_ms()) : 0;
+    uint64_t rate = expected_rate(rebalancer) > 0 ? expected_rate(rebalancer) : now;
     free(after);
     struct sc_buf *out = sc_sp_reply_begin(origin);
     sc_mp_put_array(out, 2);
     sc_mp_put_uint(out, SC_OK);
-    sc_mp_put_map(out, 6);
+    sc_mp_put_map(out, 8);
     sc_mp_put_cstr(out, "state");
     sc_mp_put_cstr(out, state_name(rebalancer));
-    sc_mp_put_cstr(out, "slots_left");
-    sc_mp_put_uint(out, rebalancer->slots_left);
-    sc_mp_put_cstr(out, "bytes_left");
-    sc_mp_put_uint(out, bytes_left);
-    sc_mp_put_cstr(out, "bytes_per_second");
-    sc_mp_put_uint(out, steering(rebalancer)->bytes_per_second);
+    put_number(out, "slots_left", rebalancer->slots_left);
+    put_number(out, "bytes_left", bytes);
+    put_number(out, "bytes_per_second", steering(rebalancer)->bytes_per_second);
+    put_number(out, "rate", now);
+    sc_mp_put_cstr(out, "seconds_left");
+    if (rate > 0 && moves) {
+        sc_mp_put_uint(out, sc_preview_seconds(rebalancer->slots_left, bytes, rate));
+    } else {
+        sc_mp_put_nil(out);
+    }
     sc_mp_put_cstr(out, "trouble");
     sc_mp_put_cstr(out, rebalancer->trouble);
     sc_mp_put_cstr(out, "moves");
     sc_flows_put(rebalancer->flows, out);
     sc_sp_reply_end(origin);
+}
+
+void sc_rebalancer_preview(struct sc_rebalancer *rebalancer, const struct sc_change *change,
+                           const struct sc_sp_origin *origin)
+{
+    sc_preview_answer(rebalancer->survey, change, expected_rate(rebalancer), origin);
 }
 
 /* ---- Steering ---- */
@@ -249,7 +269,17 @@ void sc_rebalancer_steer(struct sc_rebalancer *rebalancer, const struct sc_msg_r
                          const struct sc_sp_origin *origin)
 {
     struct sc_cluster_steering to = *steering(rebalancer);
-    if (!request->has_pause && !request->cancel && !request->has_rate) {
+    bool changes = request->has_pause || request->cancel || request->has_rate;
+    if (request->dry_run && changes) {
+        sc_wish_answer(origin, SC_BADREQUEST,
+                       "rebalance: dry_run changes nothing, and goes with no other option");
+        return;
+    }
+    if (request->dry_run) {
+        sc_rebalancer_preview(rebalancer, NULL, origin);
+        return;
+    }
+    if (!changes) {
         tell(rebalancer, origin);
         return;
     }
@@ -261,7 +291,7 @@ void sc_rebalancer_steer(struct sc_rebalancer *rebalancer, const struct sc_msg_r
         to.bytes_per_second = request->bytes_per_second;
     }
     if (request->cancel) {
-        to.balancing = false;
+        to.balancing = to.paused = false;
         cancel(rebalancer);
     }
     struct sc_change change = {.kind = SC_CHANGE_STEERING, .steering = to};
@@ -320,7 +350,7 @@ struct sc_rebalancer *sc_rebalancer_alloc(struct sc_fleet *fleet)
 {
     struct sc_rebalancer *rebalancer = sc_calloc(1, sizeof *rebalancer);
     rebalancer->fleet = fleet;
-    sc_throttle_init(&rebalancer->throttle);
+    sc_throttle_init(&rebalancer->throttle, sc_clock_mono_ms());
     rebalancer->survey = sc_survey_alloc(fleet);
     rebalancer->owner = (struct sc_flows_owner){may_copy, copied, on_ended, rebalancer};
     rebalancer->flows = sc_flows_alloc(fleet, rebalancer->survey, &rebalancer->owner);

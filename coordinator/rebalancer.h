@@ -14,7 +14,7 @@
  *
  * A shard is joining until the plan gives it nothing more, and leaves the map when it is leaving
  * and owns nothing. Cancelling ends the moves under way, unless they are just being committed, and
- * makes shards that are joining or leaving ordinary ones, with what they have.
+ * the pause, and makes shards that are joining or leaving ordinary ones, with what they have.
  *
  * Guarded by the hub's lock.
  */
@@ -35,6 +35,11 @@ void sc_rebalancer_free(struct sc_rebalancer *rebalancer);
 /* rebalance. Answers `origin`, now or later. */
 void sc_rebalancer_steer(struct sc_rebalancer *rebalancer, const struct sc_msg_request *request,
                          const struct sc_sp_origin *origin);
+
+/* Answers with the plan, by the map as it would be after `change` (NULL: as it is); see preview.h.
+ */
+void sc_rebalancer_preview(struct sc_rebalancer *rebalancer, const struct sc_change *change,
+                           const struct sc_sp_origin *origin);
 
 /* A change was applied to the map. */
 void sc_rebalancer_on_map(struct sc_rebalancer *rebalancer, const struct sc_change *change);

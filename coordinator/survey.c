@@ -23,6 +23,14 @@ void sc_survey_free(struct sc_survey *survey)
     free(survey);
 }
 
+static void mark(struct sc_survey *survey, uint32_t shard_id, bool asked)
+{
+    const uint32_t *owner = survey->fleet->cluster.owner;
+    for (uint32_t slot = 0; slot < SC_SLOT_COUNT; slot++) {
+        survey->asked[slot] = owner[slot] == shard_id ? asked : survey->asked[slot];
+    }
+}
+
 /* Slots that a shard does not name have nothing. */
 static void forget(struct sc_survey *survey, uint32_t shard_id)
 {
@@ -65,6 +73,9 @@ static void on_reply(struct sc_backend_call *call, enum sc_status status, struct
     struct question question = *(struct question *)call;
     free(call);
     bool told = status == SC_OK && read(question.survey, question.shard_id, body);
+    if (!told) {
+        mark(question.survey, question.shard_id, false);
+    }
     question.done(question.arg, told);
 }
 
@@ -74,8 +85,23 @@ void sc_survey_ask(struct sc_survey *survey, uint32_t shard_id, void (*done)(voi
     struct question *question = sc_calloc(1, sizeof *question);
     struct sc_buf request = {0};
     *question = (struct question){{on_reply}, survey, shard_id, done, arg};
+    mark(survey, shard_id, true);
     sc_msg_put_op(&request, SC_OP_X_SLOTS, 0);
     sc_backend_call(sc_fleet_backend(survey->fleet, shard_id), &question->call,
                     sc_buf_slice(&request));
     sc_buf_fini(&request);
+}
+
+static void on_wanted(void *arg, bool told)
+{
+    (void)arg;
+    (void)told;
+}
+
+void sc_survey_want(struct sc_survey *survey, uint32_t slot)
+{
+    uint32_t shard_id = survey->fleet->cluster.owner[slot];
+    if (!survey->asked[slot] && sc_backend_up(sc_fleet_backend(survey->fleet, shard_id))) {
+        sc_survey_ask(survey, shard_id, on_wanted, NULL);
+    }
 }

@@ -1,20 +1,19 @@
 #include "coordinator/throttle.h"
 
-#include "common/clock.h"
+#define BURST_MS 100u /* how much of the limit may be used at once */
+#define WINDOW_MS UINT64_C(1000) /* what rates are measured over */
+#define MUCH (UINT64_C(1) << 20) /* less in a window says nothing about what is possible */
 
-#define BURST_MS 100u /* how much of the rate may be used at once */
-
-void sc_throttle_init(struct sc_throttle *throttle)
+void sc_throttle_init(struct sc_throttle *throttle, uint64_t now_ms)
 {
-    *throttle = (struct sc_throttle){.refilled_ms = sc_clock_mono_ms()};
+    *throttle = (struct sc_throttle){.refilled_ms = now_ms};
 }
 
-static void refill(struct sc_throttle *throttle, uint64_t rate)
+static void refill(struct sc_throttle *throttle, uint64_t limit, uint64_t now_ms)
 {
-    uint64_t now_ms = sc_clock_mono_ms();
     uint64_t elapsed_ms = now_ms - throttle->refilled_ms;
     elapsed_ms = elapsed_ms < BURST_MS ? elapsed_ms : BURST_MS;
-    uint64_t share = rate / 1000 < INT32_MAX ? rate / 1000 : INT32_MAX; /* of a millisecond */
+    uint64_t share = limit / 1000 < INT32_MAX ? limit / 1000 : INT32_MAX; /* of a millisecond */
     share += share == 0 ? 1 : 0;
     int64_t most = (int64_t)(share * BURST_MS);
     throttle->tokens += (int64_t)(share * elapsed_ms);
@@ -22,18 +21,57 @@ static void refill(struct sc_throttle *throttle, uint64_t rate)
     throttle->refilled_ms = now_ms;
 }
 
-bool sc_throttle_may_copy(struct sc_throttle *throttle, uint64_t rate)
+bool sc_throttle_may_copy(struct sc_throttle *throttle, uint64_t limit, uint64_t now_ms)
 {
-    if (rate == 0) {
+    if (limit == 0) {
         return true;
     }
-    refill(throttle, rate);
+    refill(throttle, limit, now_ms);
     return throttle->tokens > 0;
 }
 
-void sc_throttle_copied(struct sc_throttle *throttle, uint64_t rate, uint64_t bytes)
+/* ---- Measuring ---- */
+
+static void measure(struct sc_throttle *throttle, uint64_t limit, uint64_t bytes, uint64_t now_ms)
 {
-    if (rate > 0) {
+    if (now_ms - throttle->last_ms > WINDOW_MS) { /* there was nothing to be copied */
+        throttle->since_ms = now_ms;
+        throttle->sum = 0;
+        throttle->rate = 0;
+    }
+    throttle->last_ms = now_ms;
+    throttle->sum += bytes;
+    uint64_t elapsed_ms = now_ms - throttle->since_ms;
+    if (elapsed_ms >= WINDOW_MS) {
+        throttle->rate = throttle->sum * 1000 / elapsed_ms;
+        if (throttle->sum >= MUCH) {
+            throttle->full_rate = throttle->rate;
+            throttle->full_limit = limit;
+        }
+        throttle->since_ms = now_ms;
+        throttle->sum = 0;
+    }
+}
+
+void sc_throttle_copied(struct sc_throttle *throttle, uint64_t limit, uint64_t bytes,
+                        uint64_t now_ms)
+{
+    if (limit > 0) {
         throttle->tokens -= (int64_t)bytes;
     }
+    measure(throttle, limit, bytes, now_ms);
+}
+
+uint64_t sc_throttle_rate(const struct sc_throttle *throttle, uint64_t now_ms)
+{
+    return now_ms - throttle->last_ms <= 2 * WINDOW_MS ? throttle->rate : 0;
+}
+
+uint64_t sc_throttle_expect(const struct sc_throttle *throttle, uint64_t limit)
+{
+    bool measured = throttle->full_rate > 0 && throttle->full_limit == limit;
+    if (limit == 0) {
+        return measured ? throttle->full_rate : 0;
+    }
+    return measured && throttle->full_rate < limit ? throttle->full_rate : limit;
 }

@@ -78,11 +78,18 @@ static const struct sc_cli_option restore_options[] = {
     {NULL, NULL, NULL},
 };
 
+static const struct sc_cli_option shard_options[] = {
+    {"weight", "N", "add: N / 100 of an ordinary share (default 100)"},
+    {"dry-run", NULL, "change nothing, print what would move"},
+    {NULL, NULL, NULL},
+};
+
 static const struct sc_cli_option rebalance_options[] = {
-    {"watch", NULL, "follow the moves until none is left"},
+    {"dry-run", NULL, "print what is to move, and about how long that takes"},
+    {"watch", NULL, "follow the moves until none is left; Ctrl-C ends the watching only"},
     {"pause", NULL, "hold the moves"},
-    {"resume", NULL, "go on with them"},
-    {"cancel", NULL, "give up the moves that have not begun"},
+    {"resume", NULL, "go on with them, or bring the layout into balance after --cancel"},
+    {"cancel", NULL, "end the moves, and leave the layout as it is now"},
     {"rate", "BYTES", "bytes a second at most (0: no limit)"},
     {NULL, NULL, NULL},
 };
@@ -186,12 +193,14 @@ static const struct sc_cli_command commands[] = {
      0, 2, no_options, sc_cli_upkeep_config},
     {"sync", "", "wait until all that was acknowledged is on disk", NULL, 0, 0, no_options,
      sc_cli_store_sync},
-    {"shard", "add URL | remove ID", "let a shard join, or move its keys away and let it go",
-     "`shard add` prints the id of the new shard. The moves go on in the background: see\n"
-     "`rebalance`.",
-     2, 2, no_options, sc_cli_admin_shard},
+    {"shard", "add|remove|weight", "let a shard join, or leave, or change the share it should have",
+     "  shard add URL [--weight N]   prints the id of the new shard\n"
+     "  shard remove ID              moves its keys to the others, then lets it go\n"
+     "  shard weight ID N            it should have N / 100 of an ordinary share\n"
+     "The moves go on in the background: see `rebalance`.",
+     2, 3, shard_options, sc_cli_shard},
     {"rebalance", "", "show the moves of slots between shards, or steer them", NULL, 0, 0,
-     rebalance_options, sc_cli_admin_rebalance},
+     rebalance_options, sc_cli_rebalance},
     {"help", "[COMMAND]", "explain the commands, or one of them", NULL, 0, 1, no_options, run_help},
     {NULL, NULL, NULL, NULL, 0, 0, NULL, NULL},
 };

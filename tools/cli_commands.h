@@ -50,8 +50,9 @@ sc_cli_run sc_cli_backup;
 /* cli_restore.c: */
 sc_cli_run sc_cli_restore;
 /* cli_admin.c: */
-sc_cli_run sc_cli_admin_shards, sc_cli_admin_map, sc_cli_admin_stats, sc_cli_admin_shard,
-    sc_cli_admin_rebalance;
+sc_cli_run sc_cli_admin_shards, sc_cli_admin_map, sc_cli_admin_stats;
+/* cli_shard.c, cli_rebalance.c: */
+sc_cli_run sc_cli_shard, sc_cli_rebalance;
 
 /* cli_upkeep.c */
 int sc_cli_upkeep_compact(struct sc_cli *cli, const struct sc_cli_args *args);

@@ -298,6 +298,13 @@ static const struct {
            "a\0b"),
      "shard.add: the address must be a str like tcp://host:port, at most 255 long"},
     {BYTES("\x92\xacshard.remove\xff"), "shard.remove: the shard's id must be a whole number"},
+    {BYTES("\x93\xacshard.weight\x01\x00"),
+     "shard.weight: the weight must be a whole number from 1 to 1000000"},
+    {BYTES("\x93\xacshard.remove\x01\x81\xa6weight\x01"),
+     "shard.remove: the option \"weight\" is not known; known is dry_run"},
+    {BYTES("\x92\xa9rebalance\x81\xa7"
+           "dry_run\x01"),
+     "rebalance: the option \"dry_run\" must be true or false"},
     {BYTES("\x92\xa9rebalance\x81\xa6"
            "cancel\xc2"),
      "rebalance: the option \"cancel\" must be true if it is given"},
@@ -539,8 +546,19 @@ START_TEST(requests_about_shards_parse)
     ck_assert_int_eq(PARSE("\x92\xa9shard.add\xaeipc:///tmp/sock"), SC_BADREQUEST); /* cut off? */
     ck_assert_int_eq(PARSE("\x92\xa9shard.add\xafipc:///tmp/sock"), SC_OK);
     assert_slice(request.url, "ipc:///tmp/sock");
+    ck_assert_uint_eq(request.weight, SC_WEIGHT_DEFAULT);
+    ck_assert(!request.dry_run);
     ck_assert_int_eq(PARSE("\x92\xacshard.remove\x03"), SC_OK);
     ck_assert_uint_eq(request.shard_id, 3);
+    ck_assert(!request.dry_run);
+    ck_assert_int_eq(PARSE("\x93\xacshard.remove\x03\x81\xa7"
+                           "dry_run\xc3"),
+                     SC_OK);
+    ck_assert(request.dry_run);
+    ck_assert_int_eq(PARSE("\x93\xacshard.weight\x04\xcd\x01\x2c"), SC_OK);
+    ck_assert_uint_eq(request.shard_id, 4);
+    ck_assert_uint_eq(request.weight, 300);
+    ck_assert(!request.dry_run);
 }
 END_TEST
 

@@ -97,6 +97,9 @@ static void add_others(void)
         BYTES("\x92\xa9shard.add\xb0tcp://host:7701/"),
         BYTES("\x93\xa9shard.add\xb0tcp://host:7701/\x81\xa6weight\xcc\xc8"),
         BYTES("\x92\xacshard.remove\xcd\x01\x00"),
+        BYTES("\x93\xacshard.weight\x07\xcd\x01\x00"),
+        BYTES("\x94\xacshard.weight\x07\xcd\x01\x00\x81\xa7"
+              "dry_run\xc3"),
         BYTES("\x92\xa9rebalance\x82\xa5pause\xc2\xb0"
               "bytes_per_second\xce\x00\x10\x00\x00"),
         BYTES("\x92\xa9rebalance\x81\xa6"

@@ -113,6 +113,7 @@ static const struct sc_change *life(size_t *count)
         {.kind = SC_CHANGE_BATCH, .move = 1, .from = 1, .to = 3},
         {.kind = SC_CHANGE_MOVED, .move = 1, .epoch = 2},
         {.kind = SC_CHANGE_ENDED, .move = 1},
+        {.kind = SC_CHANGE_SHARD_WEIGHT, .shard_id = 1, .weight = 1000000},
         {.kind = SC_CHANGE_BATCH, .move = 2, .from = 2, .to = 3},
         {.kind = SC_CHANGE_SHARD_STATE, .shard_id = 2, .state = SC_CLUSTER_LEAVING},
         {.kind = SC_CHANGE_ENDED, .move = 2},
@@ -125,11 +126,11 @@ static const struct sc_change *life(size_t *count)
     for (uint32_t slot = 7; slot < 200; slot += slot % 5) {
         sc_slotset_add(&changes[4].slots, slot);
     }
-    sc_slotset_add(&changes[7].slots, SC_SLOT_COUNT - 1);
+    sc_slotset_add(&changes[8].slots, SC_SLOT_COUNT - 1);
     for (uint32_t slot = SC_SLOT_COUNT / 2; slot < SC_SLOT_COUNT; slot++) {
-        sc_slotset_add(&changes[10].slots, slot);
+        sc_slotset_add(&changes[11].slots, slot);
     }
-    sc_slotset_add(&changes[14].slots, SC_SLOT_COUNT - 1);
+    sc_slotset_add(&changes[15].slots, SC_SLOT_COUNT - 1);
     *count = sizeof changes / sizeof *changes;
     return changes;
 }
@@ -313,6 +314,7 @@ START_TEST(a_fleets_life_is_there_after_reopening_anywhere)
     assert_same_map(&cluster, &expected);
     ck_assert_uint_eq(cluster.shard_count, 2);
     ck_assert_uint_eq(cluster.shards[1].id, 3);
+    ck_assert_uint_eq(cluster.shards[0].weight, 1000000);
     ck_assert_uint_eq(cluster.shards[1].weight, 150);
     ck_assert_uint_eq(cluster.owner[7], 3);
     ck_assert_uint_eq(cluster.owner[SC_SLOT_COUNT - 1], 1);
@@ -333,6 +335,9 @@ START_TEST(a_change_that_does_not_fit_is_not_recorded)
         {.kind = SC_CHANGE_SHARD_ADDED, .shard_id = 3, .url = "ipc:///a", .weight = 1},
         {.kind = SC_CHANGE_SHARD_ADDED, .shard_id = 3, .url = "ipc:///c"},
         {.kind = SC_CHANGE_SHARD_REMOVED, .shard_id = 2},
+        {.kind = SC_CHANGE_SHARD_WEIGHT, .shard_id = 9, .weight = 1},
+        {.kind = SC_CHANGE_SHARD_WEIGHT, .shard_id = 1, .weight = 0},
+        {.kind = SC_CHANGE_SHARD_WEIGHT, .shard_id = 1, .weight = 1000001},
         {.kind = SC_CHANGE_BATCH, .move = 1, .from = 1, .to = 2}, /* no slots */
         {.kind = SC_CHANGE_BATCH, .move = 1, .from = 2, .to = 1, .slots = {{1}}}, /* not its own */
         {.kind = SC_CHANGE_BATCH, .move = 2, .from = 1, .to = 2, .slots = {{1}}},

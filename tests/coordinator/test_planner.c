@@ -275,6 +275,127 @@ START_TEST(random_layouts_converge_with_the_fewest_moves)
 }
 END_TEST
 
+/* ---- Fleets that grow, shrink and change their weights ---- */
+
+static void check_even(uint32_t slots, uint64_t of)
+{
+    must(slots >= SC_SLOT_COUNT / of && slots <= SC_SLOT_COUNT / of + 1);
+}
+
+/* From an even layout of equal shards some join at once: nothing moves between the old ones, each
+ * new one gets its share, and what the old ones give differs by one slot. */
+static void grow(uint32_t others, uint32_t more)
+{
+    for (uint32_t i = 0; i < more; i++) {
+        add_shard(100);
+    }
+    uint32_t moves = plan();
+    uint32_t least = SC_SLOT_COUNT;
+    uint32_t most = 0;
+    uint32_t got = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t id = shards[i].id;
+        bool old = i < others;
+        must(old ? moved(0, id) == 0 : moved(id, 0) == 0);
+        least = old && shards[i].quota < least ? shards[i].quota : least;
+        most = old && shards[i].quota > most ? shards[i].quota : most;
+        got += old ? 0 : moved(0, id);
+        check_even(shards[i].quota, count);
+    }
+    must(most - least <= 1);
+    must(got == moves);
+    must(more > 1 || moves == SC_SLOT_COUNT / (others + 1));
+    /* The fewest: no layout of such quotas has the new ones own less than all old ones can keep. */
+    uint32_t rounded_up = SC_SLOT_COUNT % (uint32_t)count;
+    uint32_t kept =
+        others * (SC_SLOT_COUNT / (uint32_t)count) + (rounded_up < others ? rounded_up : others);
+    must(moves == SC_SLOT_COUNT - kept);
+}
+
+START_TEST(any_number_joins_an_even_layout)
+{
+    dice = test_random_start("planner");
+    for (int run = 0; run < 100; run++) {
+        uint32_t others = 1 + (uint32_t)test_random_below(&dice, SHARDS_MAX / 2);
+        make_even(others);
+        grow(others, 1 + (uint32_t)test_random_below(&dice, SHARDS_MAX / 2));
+        carry_out();
+        must(plan() == 0);
+    }
+}
+END_TEST
+
+/* Takes shards off the list that are leaving and own nothing. */
+static void let_go(void)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!shards[i].leaving || owned(shards[i].id) > 0) {
+            shards[kept++] = shards[i];
+        }
+    }
+    count = kept;
+}
+
+static void change_something(void)
+{
+    size_t at = (size_t)test_random_below(&dice, count);
+    size_t staying = 0;
+    for (size_t i = 0; i < count; i++) {
+        staying += shards[i].leaving ? 0 : 1;
+    }
+    switch (test_random_below(&dice, 4)) {
+    case 0:
+        shards[at].leaving = shards[at].leaving || staying > 1;
+        break;
+    case 1:
+        shards[at].weight = 1 + (uint32_t)test_random_below(&dice, 1000);
+        break;
+    case 2:
+        shards[at].leaving = false; /* a cancelled leave */
+        break;
+    default:
+        if (count < SHARDS_MAX) {
+            add_shard(test_random_below(&dice, 2) ? 100 : 250);
+        }
+        break;
+    }
+}
+
+/* Changes come while moves are under way; when they cease, it ends, and no slot moves twice then.
+ */
+START_TEST(a_life_ends_in_balance)
+{
+    dice = test_random_start("planner");
+    for (int run = 0; run < 20; run++) {
+        make_even(1 + (size_t)test_random_below(&dice, 8));
+        for (int step = 0; step < 30; step++) {
+            change_something();
+            (void)plan();
+            check_quotas();
+            check_moves();
+            carry_out_some();
+            let_go();
+        }
+        uint32_t left = plan();
+        for (uint32_t batches = 0; left > 0; batches++) {
+            must(batches < SC_SLOT_COUNT);
+            for (uint32_t slot = 0, batch = 0; slot < SC_SLOT_COUNT && batch < 256; slot++) {
+                batch += owner[slot] != after[slot] ? 1 : 0;
+                owner[slot] = after[slot];
+            }
+            uint32_t next = plan();
+            must(next == (left > 256 ? left - 256 : 0));
+            left = next;
+        }
+        let_go();
+        for (size_t i = 0; i < count; i++) {
+            must(!shards[i].leaving && owned(shards[i].id) == shards[i].quota);
+        }
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("planner");
@@ -289,6 +410,8 @@ int main(void)
     tcase_add_test(tcase, weights_are_kept_to);
     tcase_add_test(tcase, a_shard_gives_its_short_stretches_first);
     tcase_add_test(tcase, random_layouts_converge_with_the_fewest_moves);
+    tcase_add_test(tcase, any_number_joins_an_even_layout);
+    tcase_add_test(tcase, a_life_ends_in_balance);
     suite_add_tcase(suite, tcase);
     return sc_check_main(suite);
 }

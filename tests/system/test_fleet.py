@@ -138,9 +138,57 @@ class FleetTest(SystemTest):
         self.assertIn("ready to serve", self.done("logs", "coordinator"))
         self.assertIn("ready to serve", self.done("logs"))
 
+    def shards(self):
+        return json.loads(shardcask(self.url, "shards").out)
+
+    def fails(self, *args):
+        ran = self.run_fleet(*args)
+        self.assertEqual(ran.code, 1, (args, ran))
+        return ran.err
+
+    def test_it_grows_and_shrinks(self):
+        self.up("-n", "1")
+        shardcask(self.url, "put", "k", "1")
+        self.assertIn("shard-3 serves", self.done("add", "2", "--weight", "200"))
+        self.assertEqual(shardcask(self.url, "rebalance", "--watch").code, 0)
+        self.assertEqual([(s["id"], s["weight"]) for s in self.shards()],
+                         [(1, 100), (2, 200), (3, 200)])
+        self.assertIn("shard 2 has left", self.done("remove", "2"))
+        self.assertEqual(set(self.rows()), {"coordinator", "shard-1", "shard-3"})
+        self.assertIn("there is no shard 2;", self.fails("remove", "2"))
+        self.assertIn("there is no shard 9;", self.fails("remove", "9"))
+        self.done("remove", "1")
+        self.assertIn("the last one", self.fails("remove", "3"))
+        self.assertEqual(shardcask(self.url, "get", "k").out, "1\n")
+        self.assertIn("shard-4 serves", self.done("add"))  # numbers are not used again
+
+    def test_removing_may_be_interrupted(self):
+        self.up("-n", "3")
+        for n in range(20):
+            shardcask(self.url, "put", "k%d" % n, str(n))
+        shardcask(self.url, "rebalance", "--pause")
+        waits = [harness.Worker(self.done, "remove", str(n)) for n in (2, 3)]
+        wait_for(lambda: [s["state"] for s in self.shards()] == ["up", "leaving", "leaving"],
+                 "both to leave at a time")
+        self.done("restart", "coordinator")  # while they wait
+        shardcask(self.url, "rebalance", "--cancel")
+        for wait in waits:
+            with self.assertRaisesRegex(AssertionError, "stays: the moves were cancelled"):
+                wait.join()
+        shardcask(self.url, "shard", "remove", "3")  # and nobody waits
+        wait_for(lambda: len(self.shards()) == 2, "shard 3 to leave")
+        self.assertIn("shard 3 has left", self.done("remove", "3"))
+        self.assertEqual(set(self.rows()), {"coordinator", "shard-1", "shard-2"})
+        os.kill(self.pid("coordinator"), signal.SIGKILL)
+        self.assertIn("does not tell the map", self.fails("remove", "2"))
+        self.assertEqual(self.rows()["shard-2"], "serving")
+        self.up()
+        self.assertEqual(shardcask(self.url, "count").out, "20\n")
+
     def test_usage(self):
         for args in ([], ["nonsense"], ["up", "-n", "0"], ["up", "-n", "x"], ["up", "-n"],
-                     ["up", "more"], ["down", "more"], ["remove"], ["remove", "x"], ["add", "x"]):
+                     ["up", "more"], ["down", "more"], ["remove"], ["remove", "x"], ["add", "x"],
+                     ["add", "1", "2"], ["add", "--weight"], ["add", "--weight", "x"]):
             self.assertEqual(self.run_fleet(*args).code, 2, args)
         self.assertEqual(harness.run([FLEET, "--help"]).code, 0)
         self.assertEqual(self.run_fleet("status").code, 1)
