@@ -19,7 +19,16 @@ struct sc_exporter *sc_exporter_alloc(struct sc_bitcask *store, const struct sc_
     struct sc_exporter *exporter = sc_calloc(1, sizeof *exporter);
     exporter->store = store;
     exporter->host = *host;
+    exporter->page_keys = SC_EXPORTER_PAGE_KEYS;
+    exporter->page_log = SC_EXPORTER_PAGE_LOG;
     return exporter;
+}
+
+void sc_exporter_small_pages(struct sc_exporter *exporter, unsigned keys, uint64_t log_bytes)
+{
+    assert(keys > 0 && keys <= SC_EXPORTER_PAGE_KEYS && log_bytes > 0);
+    exporter->page_keys = keys;
+    exporter->page_log = log_bytes;
 }
 
 void sc_exporter_free(struct sc_exporter *exporter)

@@ -38,6 +38,9 @@ struct sc_exporter;
 struct sc_exporter *sc_exporter_alloc(struct sc_bitcask *store, const struct sc_move_host *host);
 void sc_exporter_free(struct sc_exporter *exporter); /* NULL is allowed */
 
+/* For tests: pages with no more than so many keys, or with so many bytes of log looked at. */
+void sc_exporter_small_pages(struct sc_exporter *exporter, unsigned keys, uint64_t log_bytes);
+
 /* Begins, or goes on if these slots leave by this move already and `mark` is its mark; slots that
  * leave by another move leave no more. What was sealed is not any more. Stores the mark: when it is
  * not the one that was given, no cursor from before is right. `keys` and `bytes`: what the slots

@@ -9,6 +9,9 @@
 
 #include "shard/exporter.h"
 
+#define SC_EXPORTER_PAGE_KEYS 1024u
+#define SC_EXPORTER_PAGE_LOG (UINT64_C(4) << 20)
+
 /* A place in the log; file 0: before everything. */
 struct sc_exporter_place {
     uint64_t file;
@@ -18,6 +21,8 @@ struct sc_exporter_place {
 struct sc_exporter {
     struct sc_bitcask *store; /* kept */
     struct sc_move_host host;
+    unsigned page_keys; /* looked at for one page */
+    uint64_t page_log; /* bytes of log looked at for one page */
     bool begun;
     uint64_t move;
     uint8_t slots[SC_SLOT_COUNT / 8];

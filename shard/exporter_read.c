@@ -17,9 +17,7 @@
 #define CURSOR_WALK 1u
 #define CURSOR_LOG 2u
 #define CURSOR_LOG_SIZE 17u
-#define WALK_ENTRIES 1024u /* looked at while the lock is held */
 #define LEARN_SLICE 256u
-#define LOG_BYTES (UINT64_C(4) << 20) /* looked at for one page */
 
 /* ---- Cursors ---- */
 
@@ -72,7 +70,7 @@ struct item {
 
 struct walking {
     const struct sc_exporter *exporter;
-    struct item items[WALK_ENTRIES];
+    struct item items[SC_EXPORTER_PAGE_KEYS];
     size_t count;
     struct sc_buf keys;
     uint64_t bytes; /* of the records */
@@ -93,7 +91,7 @@ static bool visit(void *arg, const struct sc_keydir_entry *entry)
     const struct sc_exporter *exporter = walking->exporter;
     const struct sc_segment *segment = sc_bitcask_segment(exporter->store, entry->location);
     bool wanted = !is_behind(exporter->start, segment->number, entry->location.offset);
-    if (walking->visits == WALK_ENTRIES ||
+    if (walking->visits == exporter->page_keys ||
         (wanted && walking->count > 0 && walking->bytes + entry->location.size > SC_FRAME_SIZE)) {
         bool same = walking->visits > 0 && walking->last_hash == entry->hash;
         put_walk_cursor(walking->next, entry->hash,
@@ -515,11 +513,12 @@ static enum sc_status read_log(struct sc_exporter *exporter, struct sc_exporter_
     bool sane = true;
     bool failed = false;
     enum sc_status status = SC_OK;
-    while (status == SC_OK && looked_at < LOG_BYTES && page->frame.size < SC_FRAME_SIZE) {
+    while (status == SC_OK && looked_at < exporter->page_log && page->frame.size < SC_FRAME_SIZE) {
         if (!next_stretch(exporter, place, &stretch, &sane, &failed)) {
             break;
         }
-        status = read_stretch(exporter, &stretch, LOG_BYTES - looked_at, &place, &page->frame, why);
+        status = read_stretch(exporter, &stretch, exporter->page_log - looked_at, &place,
+                              &page->frame, why);
         looked_at += place.offset - stretch.offset;
         if (place.offset < stretch.end || !stretch.more) {
             break;

@@ -22,6 +22,7 @@ struct sc_importer {
     uint64_t move;
     uint8_t slots[SC_SLOT_COUNT / 8];
     uint64_t unsaved; /* bytes of records since the last durable cursor */
+    uint64_t save_after; /* so many */
     struct sc_buf cursor, mark; /* as they came with what was written last */
 };
 
@@ -30,7 +31,13 @@ struct sc_importer *sc_importer_alloc(struct sc_bitcask *store, const struct sc_
     struct sc_importer *importer = sc_calloc(1, sizeof *importer);
     importer->store = store;
     importer->host = *host;
+    importer->save_after = SC_IMPORTER_SAVE_BYTES;
     return importer;
+}
+
+void sc_importer_save_after(struct sc_importer *importer, uint64_t bytes)
+{
+    importer->save_after = bytes;
 }
 
 void sc_importer_free(struct sc_importer *importer)
@@ -360,7 +367,7 @@ enum sc_status sc_importer_write(struct sc_importer *importer, struct sc_slice c
         return status;
     }
     note(importer, cursor, mark);
-    return importer->unsaved >= SC_IMPORTER_SAVE_BYTES ? save(importer, why) : SC_OK;
+    return importer->unsaved >= importer->save_after ? save(importer, why) : SC_OK;
 }
 
 /* ---- Ending ---- */

@@ -32,6 +32,9 @@ struct sc_importer;
 struct sc_importer *sc_importer_alloc(struct sc_bitcask *store, const struct sc_move_host *host);
 void sc_importer_free(struct sc_importer *importer); /* NULL is allowed */
 
+/* For tests: a durable cursor after so many bytes. */
+void sc_importer_save_after(struct sc_importer *importer, uint64_t bytes);
+
 /* Begins, or goes on if these slots arrive by this move already and there is a durable cursor;
  * stores that and the mark that belongs to it, both empty at the beginning: then nothing has
  * arrived. `bytes` and `keys`: what is going to come, about. SC_DENIED: slots arrive by another

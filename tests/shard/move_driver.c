@@ -13,6 +13,9 @@ static void pass(void *arg)
         d->beside(d->arg);
         d->busy = false;
     }
+    if (d->enter != NULL) {
+        d->enter(d->arg, end == &d->ends[1] ? 1 : 0);
+    }
 }
 
 static bool host_sync(void *arg)

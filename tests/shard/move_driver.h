@@ -18,6 +18,7 @@ struct move_end {
 struct move_driver {
     struct move_end ends[2];
     void (*beside)(void *arg);
+    void (*enter)(void *arg, unsigned end); /* work goes on at this end; may be NULL */
     void *arg;
     bool busy; /* in `beside` */
     char why[SC_WHY_SIZE];

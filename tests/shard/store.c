@@ -1,6 +1,8 @@
 #include "tests/shard/store.h"
 
 #include "common/bytes.h"
+#include "shard/manifest.h"
+#include "shard/segment.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -298,5 +300,45 @@ void forget_boot(const char *dir, uint64_t lag)
     sc_le64_put(mark.data + 24, sc_le64_get(mark.data + 24) - lag);
     sc_le64_put(mark.data + 64, XXH3_64bits(mark.data, 64));
     file_write(path, mark.data, mark.size);
+    sc_buf_fini(&mark);
+}
+
+static void cut_file(const char *dir, uint64_t number, uint64_t safe,
+                     uint64_t (*dice)(uint64_t limit))
+{
+    char path[512];
+    struct stat status;
+    (void)snprintf(path, sizeof path, "%s/%010llu.data", dir, (unsigned long long)number);
+    if (stat(path, &status) == 0 && (uint64_t)status.st_size > safe) {
+        uint64_t more = (uint64_t)status.st_size - safe;
+        ck_assert_int_eq(truncate(path, (off_t)(safe + dice(more + 1))), 0);
+    }
+}
+
+void lose_power(const char *dir, uint64_t (*dice)(uint64_t limit))
+{
+    char path[512];
+    char why[SC_WHY_SIZE];
+    struct sc_files files;
+    struct sc_manifest *manifest;
+    bool damaged;
+    (void)snprintf(path, sizeof path, "%s/DURABLE", dir);
+    struct sc_buf mark = file_read(path);
+    uint64_t number = mark.size == 72 ? sc_le64_get(mark.data + 16) : 0;
+    uint64_t offset = mark.size == 72 ? sc_le64_get(mark.data + 24) : 0;
+    ck_assert_int_eq(sc_files_open(&files, dir, true, why), SC_OK);
+    ck_assert_int_eq(sc_manifest_load(&files, &manifest, &damaged, why), SC_OK);
+    for (size_t i = 0; i < sc_manifest_files(manifest); i++) {
+        struct sc_manifest_file file = sc_manifest_file(manifest, i);
+        if (file.settled_size == 0 && file.number >= number) {
+            cut_file(dir, file.number, file.number == number ? offset : SC_SEGMENT_HEADER_SIZE,
+                     dice);
+        }
+    }
+    sc_manifest_free(manifest);
+    sc_files_close(&files);
+    if (mark.size == 72) {
+        forget_boot(dir, 0);
+    }
     sc_buf_fini(&mark);
 }

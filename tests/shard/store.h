@@ -72,4 +72,8 @@ void quiet(void);
  * `lag` bytes less synced than it says. */
 void forget_boot(const char *dir, uint64_t lag);
 
+/* What the power took when it failed: of what is not known to be synced, a part chosen by `dice`
+ * is lost, and another boot follows. The store is not open. */
+void lose_power(const char *dir, uint64_t (*dice)(uint64_t limit));
+
 #endif
