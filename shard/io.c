@@ -1,5 +1,7 @@
 #include "shard/io.h"
 
+#include "common/failpoint.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -46,10 +48,24 @@ bool sc_io_may_fail(unsigned calls)
                                atomic_load_explicit(&cold.one_in, memory_order_relaxed) != 0);
 }
 
+/* The failpoints io_read, io_write and io_sync, for tests of whole processes. */
+static bool fails_by_failpoint(unsigned call)
+{
+    const char *name = call == SC_IO_READ    ? "io_read"
+                       : call == SC_IO_WRITE ? "io_write"
+                       : call == SC_IO_SYNC  ? "io_sync"
+                                             : NULL;
+    if (name == NULL || sc_failpoint_action(name) != SC_FAILPOINT_FAIL) {
+        return false;
+    }
+    errno = EIO;
+    return true;
+}
+
 static bool fails(unsigned call)
 {
     if (!is_armed(call)) {
-        return false;
+        return fails_by_failpoint(call);
     }
     unsigned long long count = atomic_fetch_add(&fault.counted, 1) + 1;
     if (count < fault.countdown || (fault.once && count > fault.countdown)) {

@@ -74,7 +74,8 @@ int sc_io_link(int from_fd, const char *from, int to_fd, const char *to);
 
 /* For tests: the call number `countdown` (1: the next one) of the kinds in `calls` fails with
  * `error`, and so do all behind it unless `once`. A failing write writes half first. A countdown of
- * 0 switches failing off. Returns how many calls of the kinds asked for before were counted. */
+ * 0 switches failing off. Returns how many calls of the kinds asked for before were counted.
+ * A whole process does the same with EIO at the failpoints io_read, io_write and io_sync. */
 uint64_t sc_io_fault(unsigned calls, uint64_t countdown, int error, bool once);
 
 /* For tests: about one of so many calls of sc_io_read2_now finds nothing in the page cache,

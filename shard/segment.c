@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -172,31 +173,52 @@ static uint64_t round_up(uint64_t size)
     return (size + BLOCK - 1) / BLOCK * BLOCK;
 }
 
+/* Whether the disk would keep its reserve if so much was taken. */
+static bool keeps_reserve(const struct sc_segment *segment, uint64_t size)
+{
+    struct statvfs disk;
+    return fstatvfs(segment->fd, &disk) != 0 ||
+           (uint64_t)disk.f_bavail * disk.f_frsize >= size + SC_SEGMENT_DISK_RESERVE;
+}
+
+static bool is_full(void)
+{
+    return errno == ENOSPC || errno == EFBIG || errno == EDQUOT;
+}
+
+static bool allocate_to(struct sc_segment *segment, uint64_t end)
+{
+    uint64_t from = segment->allocated;
+    if (sc_io_allocate(segment->fd, from, end - from) != 0) {
+        return false;
+    }
+    segment->allocated = end;
+    return true;
+}
+
 bool sc_segment_allocate(struct sc_segment *segment, uint64_t size, bool small)
 {
-    uint64_t end = segment->size + size;
-    uint64_t wanted = end + (small ? 0 : SC_SEGMENT_RESERVE);
+    uint64_t wanted = segment->size + size + (small ? 0 : SC_SEGMENT_RESERVE);
     if (wanted <= segment->allocated) {
         return true;
     }
-    uint64_t from = segment->allocated;
-    uint64_t far = round_up(wanted) + segment->allocate_step;
-    if (sc_io_allocate(segment->fd, from, far - from) == 0) {
-        segment->allocated = far;
-        if (segment->allocate_step < STEP_MAX) {
-            segment->allocate_step *= 2;
+    uint64_t near = round_up(wanted);
+    uint64_t far = near + segment->allocate_step;
+    if (keeps_reserve(segment, far - segment->allocated)) {
+        if (allocate_to(segment, far)) {
+            segment->allocate_step *= segment->allocate_step < STEP_MAX ? 2 : 1;
+            return true;
         }
-        return true;
-    }
-    if (errno != ENOSPC && errno != EFBIG && errno != EDQUOT) {
-        return false;
+        if (!is_full()) {
+            return false;
+        }
     }
     /* Nearly full: take no more than this needs. */
     segment->allocate_step = STEP_MIN;
-    uint64_t near = round_up(wanted);
-    if (sc_io_allocate(segment->fd, from, near - from) == 0) {
-        segment->allocated = near;
-        return true;
+    bool new_file = segment->size == 0; /* a new file has its header in any case */
+    if (!small && !new_file && !keeps_reserve(segment, near - segment->allocated)) {
+        errno = ENOSPC;
+        return false;
     }
-    return false;
+    return allocate_to(segment, near);
 }

@@ -17,7 +17,8 @@
  *
  * Space on disk is allocated ahead of the end of the file, so that a full disk is noticed before a
  * record is accepted. The last SC_SEGMENT_RESERVE bytes of it serve deletions only: they go on for
- * a while when puts are refused.
+ * a while when puts are refused. And what puts leave of the disk, SC_SEGMENT_DISK_RESERVE at least,
+ * serves manifests, merges and moves: by which a shard whose disk is full becomes smaller.
  *
  * The struct belongs to the owner of the store, but for what is constant after open.
  */
@@ -36,6 +37,7 @@
 #define SC_SEGMENT_HEADER_SIZE 64u
 #define SC_SEGMENT_SIZE_MAX (UINT64_C(2) << 30)
 #define SC_SEGMENT_RESERVE (UINT64_C(64) << 10)
+#define SC_SEGMENT_DISK_RESERVE (UINT64_C(2) << 20)
 
 struct sc_segment {
     /* constant after open */
@@ -121,7 +123,7 @@ enum sc_status sc_segment_judge(const uint8_t *header, size_t size, uint64_t num
 bool sc_segment_identify(const uint8_t header[SC_SEGMENT_HEADER_SIZE], uint64_t *number,
                          uint64_t *salt);
 
-/* Makes sure that `size` more bytes have space on disk; `small`: may use the reserve. False: they
+/* Makes sure that `size` more bytes have space on disk; `small`: may use the reserves. False: they
  * have not, errno says why. */
 bool sc_segment_allocate(struct sc_segment *segment, uint64_t size, bool small);
 
