@@ -385,6 +385,27 @@ static struct sc_keydir_sum sum_locked(const struct sc_importer *importer)
     return sum;
 }
 
+/* Something that has arrived and is known to be damaged since: with the source's copy of it given
+ * up, nobody would have it. */
+static enum sc_status check_damages_locked(const struct sc_importer *importer, char *why)
+{
+    const struct sc_damages *damages = sc_bitcask_damages(importer->store);
+    for (size_t i = 0; i < damages->count; i++) {
+        const struct sc_damage *damage = &damages->entries[i].damage;
+        if (damage->key.data != NULL &&
+            sc_bitcask_bit(importer->slots, sc_slot_of_key(damage->key)) &&
+            sc_bitcask_is_live(importer->store, damage)) {
+            char name[SC_FILES_NAME_SIZE];
+            sc_damage_file(damage, name);
+            return sc_fail(why, SC_CORRUPT,
+                           "%s in %s: a record that has arrived is damaged, %" PRIu64
+                           " bytes at offset %" PRIu64,
+                           name, importer->store->files.path, damage->size, damage->offset);
+        }
+    }
+    return SC_OK;
+}
+
 enum sc_status sc_importer_finish(struct sc_importer *importer, uint64_t count, uint64_t digest,
                                   uint64_t version, char *why)
 {
@@ -392,7 +413,11 @@ enum sc_status sc_importer_finish(struct sc_importer *importer, uint64_t count, 
     assert(importer->begun);
     lock(importer);
     struct sc_keydir_sum sum = sum_locked(importer);
+    enum sc_status status = check_damages_locked(importer, why);
     unlock(importer);
+    if (status != SC_OK) {
+        return status;
+    }
     if (sum.count != count || sum.digest != digest) {
         return sc_fail(why, SC_CORRUPT,
                        "what has arrived is not what was sent: %" PRIu64
@@ -406,9 +431,8 @@ enum sc_status sc_importer_finish(struct sc_importer *importer, uint64_t count, 
         return sc_fail(why, SC_IO, "what has arrived could not be written");
     }
     sc_failpoint("import_before_ready");
-    enum sc_status status =
-        sc_manifest_import_ready(store->manifest, sc_buf_slice(&importer->cursor),
-                                 sc_buf_slice(&importer->mark), version, why);
+    status = sc_manifest_import_ready(store->manifest, sc_buf_slice(&importer->cursor),
+                                      sc_buf_slice(&importer->mark), version, why);
     if (status == SC_OK) {
         sc_failpoint("import_ready");
     }

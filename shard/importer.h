@@ -55,7 +55,8 @@ enum sc_status sc_importer_write(struct sc_importer *importer, struct sc_slice c
                                  struct sc_slice mark, struct sc_slice frame, char *why);
 
 /* All was written: it must be `count` keys with this digest (shard/keydir.h), and no version larger
- * than `version` was ever given out for them. Durable. SC_CORRUPT: it is something else. */
+ * than `version` was ever given out for them. Durable. SC_CORRUPT: it is something else, or damaged
+ * meanwhile. */
 enum sc_status sc_importer_finish(struct sc_importer *importer, uint64_t count, uint64_t digest,
                                   uint64_t version, char *why);
 

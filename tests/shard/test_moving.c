@@ -861,6 +861,58 @@ START_TEST(a_damaged_record_of_a_live_key_ends_the_copy)
 }
 END_TEST
 
+/* Stops the target in the middle of a move, damages a record that has arrived, and goes on: what is
+ * damaged is not taken over. `of`: which byte, from where the value begins. */
+static void damage_what_arrived(uint64_t move, int of)
+{
+    char path[512];
+    sc_importer_save_after(d.ends[1].importer, 1);
+    OK(move_begin(&d, move, 0, all));
+    OK(move_to_end(&d));
+    (void)put(&a, "more", "of it");
+    OK(move_to_end(&d)); /* a cursor behind all before is durable */
+    close_end(1);
+    data_path(b.dir, data_files(b.dir) - 1, path);
+    struct sc_buf bytes = file_read(path);
+    const char *needle = "first of 9 ";
+    uint8_t *found = memmem(bytes.data, bytes.size, needle, strlen(needle));
+    for (uint8_t *next = found; next != NULL;) { /* the last copy of it */
+        found = next;
+        size_t before = (size_t)(next + 1 - bytes.data);
+        next = memmem(next + 1, bytes.size - before, needle, strlen(needle));
+    }
+    ck_assert_ptr_nonnull(found);
+    found[of] ^= 1;
+    file_write(path, bytes.data, bytes.size);
+    sc_buf_fini(&bytes);
+    for (int number = 1; number < 20; number++) {
+        (void)snprintf(path, sizeof path, "%s/%010d.hint", b.dir, number);
+        (void)unlink(path);
+    }
+    open_end(1);
+    OK(move_begin(&d, move, 0, all));
+    ck_assert_uint_gt(d.cursor.size, 0);
+    ck_assert_int_eq(move_finish(&d), SC_CORRUPT);
+    OK(move_abort(&d));
+    expect_keys(&a, all, "first");
+}
+
+START_TEST(what_is_damaged_at_the_target_is_not_taken_over)
+{
+    quiet();
+    put_all(&a, "first");
+    damage_what_arrived(1, 3);
+    ck_assert_ptr_nonnull(strstr(d.why, "damaged"));
+    damage_what_arrived(2, -8); /* in its key, or before it */
+    OK(move_begin(&d, 3, 0, all));
+    OK(move_to_end(&d));
+    OK(move_finish(&d));
+    OK(move_grant(&d, 0, 1, 2, none));
+    OK(move_grant(&d, 1, 1, 2, all));
+    expect_keys(&b, all, "first");
+}
+END_TEST
+
 START_TEST(cursors_of_others_are_refused)
 {
     static const char *const cursors[] = {"\x03",
@@ -1000,6 +1052,7 @@ int main(void)
     tcase_add_test(t, what_is_not_all_there_is_refused);
     tcase_add_test(t, only_what_is_here_can_leave);
     tcase_add_test(t, a_damaged_record_of_a_live_key_ends_the_copy);
+    tcase_add_test(t, what_is_damaged_at_the_target_is_not_taken_over);
     tcase_add_test(t, cursors_of_others_are_refused);
     tcase_add_test(t, a_target_without_room_refuses);
     tcase_add_test(t, any_system_call_may_fail);
