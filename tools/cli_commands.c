@@ -60,6 +60,7 @@ static const struct sc_cli_option import_options[] = {
 static const struct sc_cli_option export_options[] = {
     {"report", "FILE",
      "where to list what cannot be read (default: NAME.export-report.jsonl here)"},
+    {"absolute", NULL, "write when a record expires, as \"expires_ms\", not the time left"},
     {NULL, NULL, NULL},
 };
 
@@ -140,18 +141,21 @@ static const struct sc_cli_command commands[] = {
      "Asks first on a terminal; without one it needs --yes.", 0, 0, clear_options,
      sc_cli_store_clear},
     {"import", "PATH", "store the records of a file or directory (- is standard input)",
-     "JSON lines: {\"key\": ..., \"value\": ...} with \"ttl_ms\" if it expires, as export writes\n"
-     "them; when a key comes twice, the last one stays. A directory of pybitcask or of Basho's\n"
-     "Bitcask (Riak). The string keys of an RDB file of Redis or Valkey. See docs/MIGRATING.md.\n"
+     "JSON lines: {\"key\": ..., \"value\": ...} and, if it expires, \"ttl_ms\" or "
+     "\"expires_ms\",\n"
+     "as export writes them; when a key comes twice, the last one stays. A directory of pybitcask\n"
+     "or of Basho's Bitcask (Riak). The string keys of an RDB file of Redis or Valkey. See\n"
+     "docs/MIGRATING.md.\n"
      "Nothing is written to the source. What cannot be taken is left out, counted by reason and\n"
      "listed in a report (exit status 3); the rest is stored. Importing again is safe.",
      1, 1, import_options, sc_cli_import},
     {"export", "FILE", "write every record as JSON lines (- is standard output)",
      "It is what each shard holds at one moment, while writes go on; the file is replaced when it\n"
-     "is complete, never before. Expiries are kept as the time left (\"ttl_ms\"); keys that "
-     "expire\n"
-     "meanwhile are left out. Records that cannot be read are listed in a report (exit status 3),\n"
-     "and everything else is written.",
+     "is complete, never before. Expiries are kept as the time left (\"ttl_ms\"), or, with\n"
+     "--absolute, as milliseconds since 1970 (\"expires_ms\"); keys that expire meanwhile are "
+     "left\n"
+     "out. Integers, floats and bytes are exact: see docs/MIGRATING.md. Records that cannot be\n"
+     "read are listed in a report (exit status 3), and everything else is written.",
      1, 1, export_options, sc_cli_export},
     {"backup", "[DIR]", "copy the store to a directory while it serves, or check such a copy",
      "Each shard puts what it holds at one moment into DIR/shard-ID, on its own machine; the\n"

@@ -45,6 +45,7 @@ struct job {
     uint64_t total; /* keys, about */
     const char *target; /* as given */
     const char *report_path; /* likewise; NULL: it was not */
+    bool absolute; /* tell when a record expires, not how long it has left */
 
     pthread_mutex_t lock;
     pthread_cond_t ended;
@@ -88,10 +89,20 @@ static bool stopped(struct job *job)
     return stop;
 }
 
+static void put_expiry(struct worker *worker, uint64_t expires_ms, uint64_t now_ms)
+{
+    char text[48];
+    bool absolute = worker->job->absolute;
+    uint64_t left = expires_ms > now_ms ? expires_ms - now_ms : 1;
+    int size =
+        snprintf(text, sizeof text, absolute ? ",\"expires_ms\":%" PRIu64 : ",\"ttl_ms\":%" PRIu64,
+                 absolute ? expires_ms : left);
+    sc_buf_append(&worker->lines, text, (size_t)size);
+}
+
 static bool put_record(struct worker *worker, const struct sc_msg_copied *record, uint64_t now_ms)
 {
     struct sc_buf *lines = &worker->lines;
-    char ttl[48];
     sc_buf_append(lines, "{\"key\":", 7);
     sc_json_write_key(record->key, lines);
     sc_buf_append(lines, ",\"value\":", 9);
@@ -99,9 +110,7 @@ static bool put_record(struct worker *worker, const struct sc_msg_copied *record
         return false;
     }
     if (record->expires_ms != 0) {
-        uint64_t left = record->expires_ms > now_ms ? record->expires_ms - now_ms : 1;
-        int size = snprintf(ttl, sizeof ttl, ",\"ttl_ms\":%" PRIu64, left);
-        sc_buf_append(lines, ttl, (size_t)size);
+        put_expiry(worker, record->expires_ms, now_ms);
     }
     sc_buf_append(lines, "}\n", 2);
     worker->line_count++;
@@ -425,6 +434,7 @@ int sc_cli_export(struct sc_cli *cli, const struct sc_cli_args *args)
     job->cli = cli;
     job->target = args->words[0];
     job->report_path = sc_cli_args_option(args, "report");
+    job->absolute = sc_cli_args_option(args, "absolute") != NULL;
     pthread_mutex_init(&job->lock, NULL);
     pthread_cond_init(&job->ended, NULL);
     int code = export_all(job);

@@ -125,8 +125,8 @@ enum sc_import_result sc_import_check_key(struct sc_import_record *record, char 
 enum sc_import_result sc_import_set_bytes(struct sc_import_record *record, struct sc_slice bytes,
                                           struct sc_buf *encoded, char *why);
 
-/* import_jsonl.c: a JSON object a line, {"key": ..., "value": ..., "ttl_ms": ...}. Empty lines are
- * skipped. */
+/* import_jsonl.c: a JSON object a line, {"key": ..., "value": ...} and perhaps "ttl_ms" or
+ * "expires_ms". Empty lines are skipped. */
 extern const struct sc_import_format sc_import_jsonl;
 
 /* import_pybitcask.c: a directory of pybitcask, either record format or both. */

@@ -1,12 +1,14 @@
 /* Import of JSON lines. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/json.h"
+#include "common/clock.h"
 #include "common/limits.h"
 #include "common/mp.h"
 #include "tools/import.h"
@@ -14,6 +16,7 @@
 #define READ_SIZE ((size_t)256 << 10)
 /* A line of a value at its limit, every byte of it escaped, and its key. */
 #define LINE_MAX_SIZE ((size_t)4 * SC_MESSAGE_MAX_DEFAULT)
+#define EXPIRES_MS_MAX ((uint64_t)1 << 53) /* what every program can write exactly */
 
 struct sc_import_reader {
     int fd;
@@ -133,6 +136,20 @@ static bool is_blank(struct sc_slice line)
     return true;
 }
 
+/* Takes a member that is an integer from 1 on, or null for none. */
+static bool read_time(struct sc_mp *mp, const char *name, uint64_t max, uint64_t *time, char *why)
+{
+    *time = 0;
+    if (sc_mp_peek(mp) == SC_MP_NIL) {
+        return sc_mp_nil(mp);
+    }
+    if (sc_mp_uint(mp, time) && *time >= 1 && *time <= max) {
+        return true;
+    }
+    sc_fail(why, SC_BADREQUEST, "\"%s\" is no integer from 1 to %" PRIu64, name, max);
+    return false;
+}
+
 /* Takes one member of the object apart. */
 static bool read_member(struct sc_mp *mp, struct sc_import_record *record, bool *has_value,
                         char *why)
@@ -155,18 +172,14 @@ static bool read_member(struct sc_mp *mp, struct sc_import_record *record, bool 
         return *has_value;
     }
     if (sc_slice_equal(name, sc_slice_str("ttl_ms"))) {
-        if (sc_mp_peek(mp) == SC_MP_NIL) {
-            return sc_mp_nil(mp);
-        }
-        if (sc_mp_uint(mp, &record->ttl_ms) && record->ttl_ms >= 1 &&
-            record->ttl_ms <= SC_TTL_MS_MAX) {
-            return true;
-        }
-        sc_fail(why, SC_BADREQUEST, "\"ttl_ms\" is no integer from 1 to 3155760000000");
-        return false;
+        return read_time(mp, "ttl_ms", SC_TTL_MS_MAX, &record->ttl_ms, why);
+    }
+    if (sc_slice_equal(name, sc_slice_str("expires_ms"))) {
+        return read_time(mp, "expires_ms", EXPIRES_MS_MAX, &record->expires_ms, why);
     }
     sc_fail(why, SC_BADREQUEST,
-            "unknown member \"%.*s\": a record has \"key\", \"value\" and perhaps \"ttl_ms\"",
+            "unknown member \"%.*s\": a record has \"key\", \"value\" and perhaps \"ttl_ms\" or "
+            "\"expires_ms\"",
             (int)(name.size < 60 ? name.size : 60), (const char *)name.data);
     return sc_mp_skip(mp, &skipped) && false;
 }
@@ -189,7 +202,30 @@ static bool read_record(struct sc_slice packed, struct sc_import_record *record,
         sc_fail(why, SC_BADREQUEST, "\"%s\" is missing", has_value ? "key" : "value");
         return false;
     }
+    if (record->ttl_ms != 0 && record->expires_ms != 0) {
+        sc_fail(why, SC_BADREQUEST, "both \"ttl_ms\" and \"expires_ms\"");
+        return false;
+    }
     return sc_import_check_key(record, why) == SC_IMPORT_RECORD;
+}
+
+/* A record that can be put may have expired, or do so later than can be. */
+static enum sc_import_result judge_expiry(struct sc_import_record *record, char *why)
+{
+    uint64_t now_ms = sc_clock_wall_us() / 1000;
+    if (record->expires_ms == 0) {
+        return SC_IMPORT_RECORD;
+    }
+    if (record->expires_ms <= now_ms) {
+        record->kind = SC_IMPORT_EXPIRED;
+        sc_why(why, "the record has expired");
+        return SC_IMPORT_NOTE;
+    }
+    if (record->expires_ms - now_ms > SC_TTL_MS_MAX) {
+        sc_why(why, "\"expires_ms\" is more than 100 years away");
+        return SC_IMPORT_LEFT_OUT;
+    }
+    return SC_IMPORT_RECORD;
 }
 
 static enum sc_import_result jsonl_next(struct sc_import_reader *reader,
@@ -219,7 +255,7 @@ static enum sc_import_result jsonl_next(struct sc_import_reader *reader,
         !read_record(sc_buf_slice(&reader->packed), record, why)) {
         return SC_IMPORT_LEFT_OUT;
     }
-    return SC_IMPORT_RECORD;
+    return judge_expiry(record, why);
 }
 
 const struct sc_import_format sc_import_jsonl = {

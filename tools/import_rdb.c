@@ -285,7 +285,7 @@ static enum sc_import_result read_value(struct sc_import_reader *reader,
     return sc_import_set_bytes(record, sc_buf_slice(&reader->value), &reader->encoded, why);
 }
 
-/* Sets the time that is left of a key. SC_IMPORT_NOTE when it is over, or longer than can be. */
+/* Sets when a key expires. SC_IMPORT_NOTE when it has, or when that is further away than can be. */
 static enum sc_import_result read_expiry(const struct sc_rdb_item *item,
                                          struct sc_import_record *record, char *why)
 {
@@ -298,13 +298,13 @@ static enum sc_import_result read_expiry(const struct sc_rdb_item *item,
         sc_why(why, "the key has expired");
         return SC_IMPORT_NOTE;
     }
-    record->ttl_ms = (uint64_t)(item->expire_ms - now_ms);
-    if (record->ttl_ms > SC_TTL_MS_MAX) {
+    if (item->expire_ms - now_ms > (int64_t)SC_TTL_MS_MAX) {
         record->ttl_ms = SC_TTL_MS_MAX;
         record->kind = SC_IMPORT_LONG_TTL;
         sc_why(why, "the key would expire at %" PRId64 " ms of Unix time", item->expire_ms);
         return SC_IMPORT_NOTE;
     }
+    record->expires_ms = (uint64_t)item->expire_ms;
     return SC_IMPORT_RECORD;
 }
 

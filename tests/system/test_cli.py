@@ -226,6 +226,19 @@ class Bulk(CliTest):
         self.assertIsNone(self.db.ok("meta", "int")["ttl_ms"])
         self.assertEqual([n for n in os.listdir(self.fleet.dir) if n.startswith("all.jsonl.")], [])
 
+    def test_a_time_of_expiry_survives_exports_and_imports(self):
+        for seconds in range(1, 50):
+            self.db.ok("put", "expires-%d" % seconds, seconds, {"ttl_ms": 1_000_000 * seconds})
+        self.db.ok("put", "stays", 0)
+        first = sorted(self.done("export", "-", "--absolute").splitlines())
+        self.assertEqual(sum("expires_ms" in json.loads(line) for line in first), 49)
+        path = self.write("all.jsonl", "\n".join(first) + '\n{"key":"past","value":1,"expires_ms":1}\n')
+        for _ in range(2):
+            self.db.ok("clear")
+            out = json.loads(self.done("import", path))
+            self.assertEqual((out["imported"], out["left_out"]), (50, 0))
+            self.assertEqual(sorted(self.done("export", "-", "--absolute").splitlines()), first)
+
     def test_pipes(self):
         self.done("import", "-", stdin=b'{"key":"a","value":1}\n{"key":"b","value":[2]}\n')
         self.assertEqual(sorted(self.done("export", "-").splitlines()),

@@ -58,13 +58,14 @@ static inline void take_record(struct outcome *outcome, const struct sc_import_r
 {
     must(record->key.size >= 1 && record->key.size <= SC_KEY_MAX);
     must(sc_mp_valid(record->value));
-    must(record->ttl_ms <= SC_TTL_MS_MAX);
+    must(record->ttl_ms <= SC_TTL_MS_MAX && (record->ttl_ms == 0 || record->expires_ms == 0));
     outcome->imported++;
     add_found(outcome,
               (struct found){
                   .key = sc_slot_hash(record->key),
                   .value = sc_slot_hash(record->value),
-                  .expire_ms = record->ttl_ms == 0 ? 0 : record->ttl_ms + sc_clock_wall_us() / 1000,
+                  .expire_ms = record->ttl_ms == 0 ? record->expires_ms
+                                                   : record->ttl_ms + sc_clock_wall_us() / 1000,
                   .imported = true,
               });
 }

@@ -1,7 +1,10 @@
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/clock.h"
+#include "common/limits.h"
 #include "tests/check_main.h"
 #include "tools/import.h"
 
@@ -64,6 +67,28 @@ START_TEST(records_come_in_order)
 }
 END_TEST
 
+START_TEST(a_time_of_expiry_stays_what_it_is)
+{
+    uint64_t now_ms = sc_clock_wall_us() / 1000;
+    char text[300];
+    snprintf(text, sizeof text,
+             "{\"key\":\"past\",\"value\":1,\"expires_ms\":%" PRIu64 "}\n"
+             "{\"key\":\"far\",\"value\":1,\"expires_ms\":%" PRIu64 "}\n"
+             "{\"key\":\"later\",\"value\":1,\"expires_ms\":%" PRIu64 "}\n"
+             "{\"key\":\"never\",\"value\":1,\"expires_ms\":null}\n",
+             now_ms - 1, now_ms + SC_TTL_MS_MAX + 600000, now_ms + 600000);
+    struct sc_import_reader *reader = open_line(text);
+    ck_assert_int_eq(next(reader), SC_IMPORT_NOTE);
+    ck_assert_int_eq(record.kind, SC_IMPORT_EXPIRED);
+    ck_assert_int_eq(next(reader), SC_IMPORT_LEFT_OUT);
+    check_record(reader, "later", "\x01", 1, 0, 3);
+    ck_assert_uint_eq(record.expires_ms, now_ms + 600000);
+    check_record(reader, "never", "\x01", 1, 0, 4);
+    ck_assert_uint_eq(record.expires_ms, 0);
+    sc_import_jsonl.close(reader);
+}
+END_TEST
+
 START_TEST(bad_lines_are_told_and_passed)
 {
     static const char *const bad[] = {
@@ -79,6 +104,9 @@ START_TEST(bad_lines_are_told_and_passed)
         "{\"key\":\"a\",\"value\":1,\"ttl_ms\":3155760000001}",
         "{\"key\":\"a\",\"value\":1,\"ttl_ms\":1.5}",
         "{\"key\":\"a\",\"value\":1,\"ttl_ms\":\"5\"}",
+        "{\"key\":\"a\",\"value\":1,\"expires_ms\":0}",
+        "{\"key\":\"a\",\"value\":1,\"expires_ms\":18446744073709551615}",
+        "{\"key\":\"a\",\"value\":1,\"expires_ms\":3155760000000,\"ttl_ms\":1}",
         "{\"key\":\"a\",\"value\":1,\"extra\":1}",
         "{\"key\":\"a\",\"value\":1} {\"key\":\"b\",\"value\":1}",
         "{\"key\":\"a\",\"value\":1",
@@ -156,6 +184,7 @@ int main(void)
     Suite *suite = suite_create("import_jsonl");
     TCase *tcase = tcase_create("import_jsonl");
     tcase_add_test(tcase, records_come_in_order);
+    tcase_add_test(tcase, a_time_of_expiry_stays_what_it_is);
     tcase_add_test(tcase, bad_lines_are_told_and_passed);
     tcase_add_test(tcase, a_nul_in_a_line_is_no_end);
     tcase_add_test(tcase, long_lines_span_many_reads);
