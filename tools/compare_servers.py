@@ -13,7 +13,8 @@ import socket
 import subprocess
 import time
 
-BIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build", "bin")
+BIN = os.environ.get("SHARDCASK_BIN") or os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build", "bin")
 PATIENCE_S = 60
 FILL_BATCH = 1000
 NEVER = "1000G"  # of dead records make a merge: Redis does not rewrite its file either
@@ -92,7 +93,7 @@ class Store:
             return condition()
         wait_for(look, what)
 
-    def stop(self):
+    def stop_processes(self):
         """Stops each by its own pid, the last one started first."""
         for _, process in reversed(self.processes):
             if process.poll() is None:
@@ -103,6 +104,9 @@ class Store:
                 process.kill()
                 process.wait()
         self.processes = []
+
+    def stop(self):
+        self.stop_processes()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def processor_s(self):
@@ -130,7 +134,7 @@ class Shardcask(Store):
         sockets = []
         for number in range(1, self.shards + 1):
             directory = os.path.join(self.directory, "shard-%d" % number)
-            os.makedirs(directory)
+            os.makedirs(directory, exist_ok=True)
             sockets.append("ipc://%s/shard.sock" % directory)
             self.launch("shard-%d" % number, [os.path.join(BIN, "shardcask-shard"), "--dir",
                                               directory, "--listen", sockets[-1], "--sync", self.sync,
