@@ -12,14 +12,14 @@ from workload import Load
 
 
 class SmallDisk(SystemTest):
-    def limit(self, fleet, size):
-        """For the files of shard 1, until another limit is set."""
-        pid = str(fleet.shards[0].process.pid)
+    def limit(self, fleet, size, number=1):
+        """For the files of a shard, until another limit is set."""
+        pid = str(fleet.shards[number - 1].process.pid)
         subprocess.run(["prlimit", "--pid", pid, "--fsize=%s:unlimited" % size], check=True)
 
-    def small_disk(self, fleet, size):
-        """Gives shard 1 a disk of its own; returns its directory."""
-        disk = fleet.dir + "/shard-1"
+    def small_disk(self, fleet, size, number=1):
+        """Gives a shard that was not started yet a disk of its own; returns its directory."""
+        disk = fleet.dir + "/shard-%d" % number
         os.mkdir(disk)
         mount = ["mount", "-t", "tmpfs", "-o", "size=" + size, "tmpfs", disk]
         if subprocess.run(mount, stderr=subprocess.DEVNULL, check=False).returncode != 0:
@@ -28,7 +28,8 @@ class SmallDisk(SystemTest):
         class Mounted:
             @staticmethod
             def close():
-                fleet.shards[0].cleanup()
+                for shard in fleet.shards[number - 1:number]:
+                    shard.cleanup()
                 wait_for(lambda: subprocess.run(["umount", disk], check=False).returncode == 0,
                          "the disk to be let go")
         self.closing(Mounted)
@@ -36,6 +37,15 @@ class SmallDisk(SystemTest):
 
     def resize(self, disk, size):
         subprocess.run(["mount", "-o", "remount,size=" + size, disk], check=True)
+
+    def put_ballast(self, disk):
+        """Uses up what is free."""
+        with open(disk + "/ballast", "wb", buffering=0) as ballast:
+            try:
+                while True:
+                    ballast.write(bytes(4096))
+            except OSError:
+                pass
 
 
 class DiskFullTest(SmallDisk):
@@ -186,12 +196,7 @@ class UnderLoad(SmallDisk):
         fleet.start()
 
         def fill():
-            with open(disk + "/ballast", "wb", buffering=0) as ballast:
-                try:
-                    while True:
-                        ballast.write(bytes(4096))
-                except OSError:
-                    pass
+            self.put_ballast(disk)
             self.fill_up(fleet.client(), fleet)
         self.storm(fleet, fill, lambda: os.unlink(disk + "/ballast"))
 
