@@ -3,61 +3,18 @@
 #include "common/clock.h"
 #include "common/failpoint.h"
 #include "common/log.h"
-#include "shard/exporter.h"
-#include "shard/grant.h"
-#include "shard/importer.h"
+#include "shard/handover_impl.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
-#include <semaphore.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include <time.h>
 
 #define JOBS_MAX 32u /* that wait */
 #define RETRY_MS UINT64_C(1000) /* between attempts to bring a grant to the disk */
 #define WAIT_NS 1000000L
 #define LATE_NS 300000000L /* for tests: how late a late reply is */
-
-/* Something to be carried out. */
-struct job {
-    struct job *next;
-    bool answered; /* already, or nobody has asked */
-    struct sc_sp_origin origin;
-    enum sc_op op;
-    uint64_t deadline_ms;
-    struct sc_msg_move move; /* its slices are in `bytes` */
-    uint8_t *bytes;
-    uint8_t slots[SC_SLOT_COUNT / 8]; /* x.import, x.export */
-    struct sc_membership_grant grant; /* x.grant */
-};
-
-struct sc_handover {
-    /* constant after start */
-    struct sc_sp_hub *hub;
-    struct sc_bitcask *store;
-    struct sc_committer *committer;
-    struct sc_membership *membership;
-    struct sc_importer *importer; /* the thread's */
-    struct sc_exporter *exporter; /* likewise */
-    pthread_t thread;
-
-    sem_t wake; /* a job for the thread */
-    sem_t committed;
-    atomic_bool stopping;
-
-    /* guarded by the hub's lock */
-    bool waits; /* the thread waits for a commit */
-    struct job *first, *last;
-    unsigned jobs;
-    uint64_t import_token, export_token; /* 0: none */
-    struct job *unsaved; /* a grant that is to be tried again */
-    uint64_t retry_ms; /* not before; monotonic */
-};
 
 /* ---- What moves need of their surroundings ---- */
 
@@ -121,7 +78,7 @@ void sc_handover_committed(struct sc_handover *handover)
 
 /* ---- Jobs ---- */
 
-static void job_free(struct job *job)
+static void job_free(struct sc_handover_job *job)
 {
     if (job != NULL) {
         free(job->bytes);
@@ -131,7 +88,7 @@ static void job_free(struct job *job)
 }
 
 /* Copies what a request points to. */
-static void keep_slices(struct job *job)
+static void keep_slices(struct sc_handover_job *job)
 {
     enum { SLICES = 3 };
     struct sc_slice *slices[SLICES] = {&job->move.cursor, &job->move.mark, &job->move.frame};
@@ -151,7 +108,7 @@ static void keep_slices(struct job *job)
     sc_sp_charge(&job->origin, size);
 }
 
-static void keep_ranges(struct job *job)
+static void keep_ranges(struct sc_handover_job *job)
 {
     for (uint32_t i = 0; i < job->move.range_count; i++) {
         struct sc_msg_range range = sc_msg_next_range(&job->move);
@@ -161,7 +118,7 @@ static void keep_ranges(struct job *job)
     }
 }
 
-static void append_job(struct sc_handover *handover, struct job *job)
+static void append_job(struct sc_handover *handover, struct sc_handover_job *job)
 {
     job->next = NULL;
     if (handover->first == NULL) {
@@ -174,9 +131,9 @@ static void append_job(struct sc_handover *handover, struct job *job)
     (void)sem_post(&handover->wake);
 }
 
-static struct job *take_job(struct sc_handover *handover)
+static struct sc_handover_job *take_job(struct sc_handover *handover)
 {
-    struct job *job = handover->first;
+    struct sc_handover_job *job = handover->first;
     if (job != NULL) {
         handover->first = job->next;
         handover->jobs--;
@@ -204,207 +161,9 @@ static bool harm(enum sc_op op, const char *when)
     return action == SC_FAILPOINT_DROP;
 }
 
-/* ---- Carrying them out, on the thread, without the lock ---- */
+/* ---- The thread ---- */
 
-static uint64_t new_token(void)
-{
-    uint64_t token = 0;
-    while (token == 0) {
-        if (getrandom(&token, sizeof token, 0) != (ssize_t)sizeof token) {
-            token = sc_clock_mono_ns(); /* others differ from it well enough */
-        }
-    }
-    return token;
-}
-
-static enum sc_status unknown_move(const struct job *job, char *why)
-{
-    return sc_fail(why, SC_NOTFOUND, "%s: nothing is under way here by move %" PRIu64,
-                   sc_op_name(job->op), job->move.move);
-}
-
-/* Whether a job belongs to the import that is under way. */
-static enum sc_status check_import(struct sc_handover *handover, const struct job *job, char *why)
-{
-    sc_sp_hub_lock(handover->hub);
-    bool known = job->move.token != 0 && job->move.token == handover->import_token;
-    sc_sp_hub_unlock(handover->hub);
-    return known && sc_importer_has(handover->importer, job->move.move) ? SC_OK
-                                                                        : unknown_move(job, why);
-}
-
-static enum sc_status check_export(struct sc_handover *handover, const struct job *job, char *why)
-{
-    sc_sp_hub_lock(handover->hub);
-    bool known = job->move.token != 0 && job->move.token == handover->export_token;
-    sc_sp_hub_unlock(handover->hub);
-    return known && sc_exporter_has(handover->exporter, job->move.move) ? SC_OK
-                                                                        : unknown_move(job, why);
-}
-
-static enum sc_status do_import(struct sc_handover *handover, const struct job *job,
-                                struct sc_buf *reply, char *why)
-{
-    struct sc_buf cursor = {0};
-    struct sc_buf mark = {0};
-    enum sc_status status = sc_importer_begin(handover->importer, job->move.move, job->slots,
-                                              job->move.bytes, job->move.keys, &cursor, &mark, why);
-    if (status == SC_OK) {
-        struct sc_msg_import_reply result = {new_token(), sc_buf_slice(&cursor),
-                                             sc_buf_slice(&mark)};
-        sc_sp_hub_lock(handover->hub);
-        handover->import_token = result.token;
-        sc_sp_hub_unlock(handover->hub);
-        sc_msg_reply_import(reply, &result);
-    }
-    sc_buf_fini(&cursor);
-    sc_buf_fini(&mark);
-    return status;
-}
-
-static enum sc_status do_write(struct sc_handover *handover, const struct job *job, char *why)
-{
-    enum sc_status status = check_import(handover, job, why);
-    return status == SC_OK ? sc_importer_write(handover->importer, job->move.cursor, job->move.mark,
-                                               job->move.frame, why)
-                           : status;
-}
-
-static enum sc_status do_finish(struct sc_handover *handover, const struct job *job, char *why)
-{
-    enum sc_status status = check_import(handover, job, why);
-    return status == SC_OK ? sc_importer_finish(handover->importer, job->move.count,
-                                                job->move.digest, job->move.version, why)
-                           : status;
-}
-
-/* Slots that are served already do not stay away any more. */
-static enum sc_status do_drop(struct sc_handover *handover, const struct job *job, char *why)
-{
-    uint8_t arriving[SC_SLOT_COUNT / 8];
-    bool served = false;
-    sc_bitcask_arriving(handover->store, arriving);
-    sc_sp_hub_lock(handover->hub);
-    for (size_t i = 0; i < sizeof arriving; i++) {
-        served = served || (arriving[i] & handover->membership->owned[i]) != 0;
-    }
-    sc_sp_hub_unlock(handover->hub);
-    return served ? sc_fail(why, SC_BUSY, "the slots of this move are granted to this shard")
-                  : sc_importer_drop(handover->importer, job->move.move, why);
-}
-
-/* Where nothing is sealed, no lease is needed. */
-static void follow_seal_locked(struct sc_handover *handover)
-{
-    if (!sc_bitcask_is_sealed(handover->store)) {
-        sc_membership_unseal(handover->membership);
-    }
-}
-
-static enum sc_status do_export(struct sc_handover *handover, const struct job *job,
-                                struct sc_buf *reply, char *why)
-{
-    struct sc_buf mark = {0};
-    struct sc_msg_export_reply result = {.token = new_token()};
-    enum sc_status status =
-        sc_exporter_begin(handover->exporter, job->move.move, job->slots, job->move.mark, &mark,
-                          &result.keys, &result.bytes, why);
-    sc_sp_hub_lock(handover->hub);
-    handover->export_token = status == SC_OK ? result.token : 0;
-    follow_seal_locked(handover);
-    sc_sp_hub_unlock(handover->hub);
-    if (status == SC_OK) {
-        result.mark = sc_buf_slice(&mark);
-        sc_msg_reply_export(reply, &result);
-    }
-    sc_buf_fini(&mark);
-    return status;
-}
-
-static enum sc_status do_read(struct sc_handover *handover, const struct job *job,
-                              struct sc_exporter_page *page, char *why)
-{
-    enum sc_status status = check_export(handover, job, why);
-    return status == SC_OK ? sc_exporter_read(handover->exporter, job->move.cursor, page, why)
-                           : status;
-}
-
-static enum sc_status do_seal(struct sc_handover *handover, const struct job *job,
-                              struct sc_buf *reply, char *why)
-{
-    struct sc_exporter_seal seal;
-    enum sc_status status = check_export(handover, job, why);
-    if (status == SC_OK) {
-        status = sc_exporter_seal(handover->exporter, &seal, why);
-    }
-    if (status == SC_OK) {
-        const struct sc_msg_seal_reply result = {seal.count, seal.digest, seal.version};
-        uint8_t leaving[SC_SLOT_COUNT / 8];
-        sc_bitcask_leaving(handover->store, leaving);
-        sc_sp_hub_lock(handover->hub);
-        sc_membership_seal(handover->membership, leaving, job->move.until_ms);
-        sc_sp_hub_unlock(handover->hub);
-        sc_msg_reply_seal(reply, &result);
-    }
-    return status;
-}
-
-static enum sc_status do_release(struct sc_handover *handover, const struct job *job, char *why)
-{
-    enum sc_status status = sc_exporter_end(handover->exporter, job->move.move, why);
-    sc_sp_hub_lock(handover->hub);
-    follow_seal_locked(handover);
-    sc_sp_hub_unlock(handover->hub);
-    return status;
-}
-
-/* Brings a grant to the disk, and into effect if it is not yet. */
-static enum sc_status do_grant(struct sc_handover *handover, struct job *job, char *why)
-{
-    const struct sc_move_host host = {host_lock, host_unlock, host_sync, host_wait, handover};
-    const struct sc_membership_grant *grant = &job->grant;
-    enum sc_status status =
-        sc_grant_run(handover->store, &host, grant->term, grant->epoch, grant->owned, why);
-    if (status == SC_IO && sc_membership_is_known(handover->membership, grant)) {
-        /* A disk that is full, say, need not keep the shard from serving what it has. */
-        sc_log_warn("serving the slots of before, though: %s", why);
-        status = SC_OK;
-    }
-    sc_sp_hub_lock(handover->hub);
-    if (status == SC_OK) {
-        sc_membership_open(handover->membership, grant);
-    }
-    follow_seal_locked(handover);
-    sc_sp_hub_unlock(handover->hub);
-    return status;
-}
-
-/* Appends the result to `reply`, unless it is told by the status. */
-static enum sc_status execute(struct sc_handover *handover, struct job *job, struct sc_buf *reply,
-                              char *why)
-{
-    switch (job->op) {
-    case SC_OP_X_IMPORT:
-        return do_import(handover, job, reply, why);
-    case SC_OP_X_WRITE:
-        return do_write(handover, job, why);
-    case SC_OP_X_FINISH:
-        return do_finish(handover, job, why);
-    case SC_OP_X_DROP:
-        return do_drop(handover, job, why);
-    case SC_OP_X_EXPORT:
-        return do_export(handover, job, reply, why);
-    case SC_OP_X_SEAL:
-        return do_seal(handover, job, reply, why);
-    case SC_OP_X_RELEASE:
-        return do_release(handover, job, why);
-    default:
-        assert(job->op == SC_OP_X_GRANT);
-        return do_grant(handover, job, why);
-    }
-}
-
-static void log_end(const struct job *job, enum sc_status status, const char *why)
+static void log_end(const struct sc_handover_job *job, enum sc_status status, const char *why)
 {
     if (job->op == SC_OP_X_GRANT && status == SC_OK) {
         sc_log_info("granted slots at epoch=%" PRIu64 " term=%" PRIu64, job->grant.epoch,
@@ -419,11 +178,11 @@ static void log_end(const struct job *job, enum sc_status status, const char *wh
 }
 
 /* A frame may be large: it is written where it leaves from. */
-static void work_on_read(struct sc_handover *handover, const struct job *job)
+static void work_on_read(struct sc_handover *handover, const struct sc_handover_job *job)
 {
     struct sc_exporter_page page = {0};
     char why[SC_WHY_SIZE] = "";
-    enum sc_status status = do_read(handover, job, &page, why);
+    enum sc_status status = sc_handover_read(handover, job, &page, why);
     bool drop = harm(job->op, ".reply");
     if (status != SC_OK) {
         log_end(job, status, why);
@@ -444,7 +203,7 @@ static void work_on_read(struct sc_handover *handover, const struct job *job)
 }
 
 /* Keeps a grant that is answered, but not on disk, for another attempt. False: it is not one. */
-static bool keep_unsaved_locked(struct sc_handover *handover, struct job *job,
+static bool keep_unsaved_locked(struct sc_handover *handover, struct sc_handover_job *job,
                                 enum sc_status status)
 {
     bool again = job->op == SC_OP_X_GRANT && job->answered && status != SC_OK &&
@@ -457,11 +216,11 @@ static bool keep_unsaved_locked(struct sc_handover *handover, struct job *job,
     return again;
 }
 
-static void work_on(struct sc_handover *handover, struct job *job)
+static void work_on(struct sc_handover *handover, struct sc_handover_job *job)
 {
     struct sc_buf reply = {0};
     char why[SC_WHY_SIZE] = "";
-    enum sc_status status = execute(handover, job, &reply, why);
+    enum sc_status status = sc_handover_execute(handover, job, &reply, why);
     bool drop = harm(job->op, ".reply");
     log_end(job, status, why);
     sc_sp_hub_lock(handover->hub);
@@ -480,7 +239,7 @@ static void work_on(struct sc_handover *handover, struct job *job)
     }
 }
 
-static bool is_late(const struct job *job)
+static bool is_late(const struct sc_handover_job *job)
 {
     return !job->answered && job->deadline_ms != UINT64_MAX &&
            sc_clock_mono_ms() > job->deadline_ms;
@@ -495,7 +254,7 @@ static void *run(void *arg)
             return NULL;
         }
         sc_sp_hub_lock(handover->hub);
-        struct job *job = take_job(handover);
+        struct sc_handover_job *job = take_job(handover);
         bool late = job != NULL && is_late(job);
         if (late) {
             answer(&job->origin, SC_UNAVAILABLE, "the request waited too long");
@@ -537,7 +296,7 @@ bool sc_handover_takes(enum sc_op op)
 
 /* What a grant means at once. */
 static enum sc_status announce(struct sc_handover *handover, const struct sc_msg_request *request,
-                               struct job *job, char *why)
+                               struct sc_handover_job *job, char *why)
 {
     enum sc_status status =
         sc_membership_read_grant(handover->membership, request, &job->grant, why);
@@ -574,7 +333,7 @@ void sc_handover_run(struct sc_handover *handover, struct sc_msg_request *reques
         answer(origin, SC_BUSY, "too much that concerns moves is asked for at a time");
         return;
     }
-    struct job *job = sc_calloc(1, sizeof *job);
+    struct sc_handover_job *job = sc_calloc(1, sizeof *job);
     job->origin = *origin;
     job->op = request->op;
     job->deadline_ms = deadline_ms;
@@ -597,7 +356,7 @@ void sc_handover_run(struct sc_handover *handover, struct sc_msg_request *reques
 
 void sc_handover_tick(struct sc_handover *handover)
 {
-    struct job *job = handover->unsaved;
+    struct sc_handover_job *job = handover->unsaved;
     if (job != NULL && sc_clock_mono_ms() >= handover->retry_ms) {
         handover->unsaved = NULL;
         append_job(handover, job);
@@ -606,7 +365,7 @@ void sc_handover_tick(struct sc_handover *handover)
 
 /* ---- Starting and stopping ---- */
 
-static void mover_free(struct sc_handover *handover)
+static void handover_free(struct sc_handover *handover)
 {
     (void)sem_destroy(&handover->wake);
     (void)sem_destroy(&handover->committed);
@@ -621,18 +380,18 @@ enum sc_status sc_handover_start(struct sc_sp_hub *hub, struct sc_bitcask *store
                                  struct sc_handover **out, char *why)
 {
     struct sc_handover *handover = sc_calloc(1, sizeof *handover);
-    const struct sc_move_host host = {host_lock, host_unlock, host_sync, host_wait, handover};
     handover->hub = hub;
     handover->store = store;
     handover->committer = committer;
     handover->membership = membership;
-    handover->importer = sc_importer_alloc(store, &host);
-    handover->exporter = sc_exporter_alloc(store, &host);
+    handover->host = (struct sc_move_host){host_lock, host_unlock, host_sync, host_wait, handover};
+    handover->importer = sc_importer_alloc(store, &handover->host);
+    handover->exporter = sc_exporter_alloc(store, &handover->host);
     (void)sem_init(&handover->wake, 0, 0);
     (void)sem_init(&handover->committed, 0, 0);
     int error = pthread_create(&handover->thread, NULL, run, handover);
     if (error != 0) {
-        mover_free(handover);
+        handover_free(handover);
         return sc_fail(why, SC_INTERNAL, "cannot start a thread: %s", strerror(error));
     }
     *out = handover;
@@ -649,12 +408,12 @@ void sc_handover_stop(struct sc_handover *handover)
     (void)sem_post(&handover->committed);
     (void)pthread_join(handover->thread, NULL);
     sc_sp_hub_lock(handover->hub);
-    for (struct job *job = take_job(handover); job != NULL; job = take_job(handover)) {
+    for (struct sc_handover_job *job = take_job(handover); job != NULL; job = take_job(handover)) {
         if (!job->answered) {
             answer(&job->origin, SC_UNAVAILABLE, "the shard is shutting down");
         }
         job_free(job);
     }
     sc_sp_hub_unlock(handover->hub);
-    mover_free(handover);
+    handover_free(handover);
 }
