@@ -2,9 +2,10 @@
 
 void sc_intake_init(struct sc_intake *intake)
 {
-    *intake = (struct sc_intake){0};
     atomic_init(&intake->newcomers, NULL);
     atomic_init(&intake->idle, true);
+    intake->queue = NULL;
+    intake->tail = NULL;
 }
 
 bool sc_intake_push(struct sc_intake *intake, struct sc_job *job)

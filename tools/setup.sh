@@ -16,6 +16,10 @@ build_packages=(build-essential cmake ninja-build pkg-config libnng-dev libxxhas
 test_packages=(python3 python3-msgpack python3-xxhash nng-utils iproute2 nftables libnanomsg-dev clang-format
     clang-tidy shellcheck util-linux valgrind strace)
 
+# What tools/fuzz takes besides what it takes to build.
+# shellcheck disable=SC2034
+fuzz_packages=(clang)
+
 # Other storage engines, for shardcask-engine-bench to measure beside ours. Nothing else takes them.
 # shellcheck disable=SC2034
 contender_packages=(librocksdb-dev libleveldb-dev liblmdb-dev)

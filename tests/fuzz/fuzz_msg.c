@@ -1,20 +1,7 @@
-/* libFuzzer: messages and msgpack values from anywhere. Build with clang and -DSHARDCASK_FUZZ=ON:
- *
- *     CC=clang-14 cmake -B build-fuzz -G Ninja -DSHARDCASK_FUZZ=ON && ninja -C build-fuzz fuzz_msg
- *     build-fuzz/tests/fuzz_msg -dict=tests/fuzz/msg.dict -max_len=300 -max_total_time=300
- */
-#include <stdlib.h>
-
-#define must(condition)     \
-    do {                    \
-        if (!(condition)) { \
-            abort();        \
-        }                   \
-    } while (0)
+/* Messages and msgpack values from anywhere. */
+#include "tests/fuzz/fuzz.h"
 
 #include "tests/common/msg_check.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
