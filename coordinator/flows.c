@@ -217,6 +217,17 @@ void sc_flows_give_up(struct sc_flows *flows)
     }
 }
 
+void sc_flows_give_up_useless(struct sc_flows *flows)
+{
+    for (size_t i = 0; i < FLOWS_MAX; i++) {
+        const struct flow *flow = flows->flows[i];
+        if (flow != NULL && flow->mover != NULL &&
+            sc_cluster_shard(&flows->fleet->cluster, flow->to)->state == SC_CLUSTER_LEAVING) {
+            sc_mover_give_up(flow->mover);
+        }
+    }
+}
+
 void sc_flows_pause(struct sc_flows *flows, bool paused)
 {
     struct sc_mover *mover;
@@ -284,6 +295,14 @@ static void put_flow(const struct flow *flow, struct sc_buf *out)
     if (flow->mover != NULL) {
         sc_mover_figures(flow->mover, &figures);
     }
+    const char *trouble = figures.trouble;
+    struct sc_backend *from = sc_fleet_backend(flow->flows->fleet, flow->from);
+    struct sc_backend *to = sc_fleet_backend(flow->flows->fleet, flow->to);
+    if (from != NULL && !sc_backend_up(from)) {
+        trouble = sc_backend_why(from);
+    } else if (to != NULL && !sc_backend_up(to)) {
+        trouble = sc_backend_why(to);
+    }
     sc_mp_put_map(out, 9);
     sc_mp_put_cstr(out, "from");
     sc_mp_put_uint(out, flow->from);
@@ -302,7 +321,7 @@ static void put_flow(const struct flow *flow, struct sc_buf *out)
     sc_mp_put_cstr(out, "pause_us");
     sc_mp_put_uint(out, figures.pause_us);
     sc_mp_put_cstr(out, "trouble");
-    sc_mp_put_cstr(out, figures.trouble);
+    sc_mp_put_cstr(out, trouble);
 }
 
 void sc_flows_put(const struct sc_flows *flows, struct sc_buf *out)

@@ -42,6 +42,9 @@ bool sc_flows_has(const struct sc_flows *flows, uint32_t shard_id);
 /* Ends all, unless they are just being committed. */
 void sc_flows_give_up(struct sc_flows *flows);
 
+/* Ends those to shards that are leaving: one that has died would be waited for else. */
+void sc_flows_give_up_useless(struct sc_flows *flows);
+
 void sc_flows_pause(struct sc_flows *flows, bool paused);
 void sc_flows_poke(struct sc_flows *flows);
 

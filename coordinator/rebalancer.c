@@ -163,6 +163,7 @@ static void go_on(struct sc_rebalancer *rebalancer)
     }
     uint32_t *after = sc_calloc(SC_SLOT_COUNT, sizeof *after);
     plan_soon(rebalancer, PLAN_MS);
+    sc_flows_give_up_useless(rebalancer->flows);
     rebalancer->slots_left = steering(rebalancer)->balancing ? sc_draft_plan(cluster, after) : 0;
     if (steering(rebalancer)->balancing && !rebalancer->recording) {
         if (!steering(rebalancer)->paused && rebalancer->slots_left > 0) {

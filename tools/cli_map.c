@@ -207,15 +207,19 @@ void sc_cli_map_print(struct sc_cli *cli, const struct sc_cli_map *map)
 
 static void print_shard_table(struct sc_cli *cli, const struct sc_cli_map *map)
 {
-    static const char *const names[] = {"SHARD", "STATE", "SLOTS", "SHARE", "KEYS", "URL"};
+    static const char *const names[] = {"SHARD", "STATE", "WEIGHT", "SLOTS",
+                                        "SHARE", "KEYS",  "URL"};
     struct sc_cli_table table;
-    sc_cli_table_init(&table, 6);
+    sc_cli_table_init(&table, 7);
     add_headers(&table, names);
     for (size_t i = 0; i < map->count; i++) {
         const struct sc_cli_map_shard *shard = &map->shards[i];
         uint64_t keys = 0;
         sc_cli_table_add_number(&table, shard->id);
+        uint64_t weight = 100; /* of a coordinator that does not tell */
+        (void)find_uint(shard->raw, "weight", &weight);
         sc_cli_table_add_state(&table, shard->state);
+        sc_cli_table_add_number(&table, weight);
         sc_cli_table_add_number(&table, shard->slots);
         add_share(&table, map, shard->slots);
         if (find_uint(shard->stats, "keys", &keys)) {

@@ -171,11 +171,20 @@ bool sc_cli_moves_print_plan(struct sc_cli *cli, struct sc_slice plan)
 
 /* ---- How far the moves are ---- */
 
+/* Control characters would be the terminal's. */
+static void print_clean(struct sc_cli *cli, struct sc_slice text)
+{
+    const unsigned char *bytes = text.data;
+    for (size_t i = 0; i < text.size; i++) {
+        fputc(bytes[i] < 0x20 || bytes[i] == 0x7f ? '?' : bytes[i], cli->out);
+    }
+}
+
 static void print_head(struct sc_cli *cli, struct sc_slice state)
 {
     char slots[TEXT_SIZE], bytes[TEXT_SIZE], rate[TEXT_SIZE], limit[TEXT_SIZE], time[TEXT_SIZE];
     struct sc_slice name = text_of(state, "state");
-    fprintf(cli->out, "%.*s", (int)name.size, (const char *)name.data);
+    print_clean(cli, name);
     if (sc_cli_moves_idle(state)) {
         fputs(": nothing is to be moved", cli->out);
     } else {
@@ -249,8 +258,9 @@ bool sc_cli_moves_print_state(struct sc_cli *cli, struct sc_slice state)
     struct sc_slice trouble = text_of(state, "trouble");
     print_head(cli, state);
     if (trouble.size > 0) {
-        fprintf(cli->out, "the last batch came to nothing: %.*s\n", (int)trouble.size,
-                (const char *)trouble.data);
+        fputs("the last batch came to nothing: ", cli->out);
+        print_clean(cli, trouble);
+        fputc('\n', cli->out);
     }
     return print_moves(cli, state);
 }

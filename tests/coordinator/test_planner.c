@@ -367,7 +367,7 @@ static void change_something(void)
 START_TEST(a_life_ends_in_balance)
 {
     dice = test_random_start("planner");
-    for (int run = 0; run < 20; run++) {
+    for (int run = 0; run < 5; run++) {
         make_even(1 + (size_t)test_random_below(&dice, 8));
         for (int step = 0; step < 30; step++) {
             change_something();

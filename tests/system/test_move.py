@@ -201,6 +201,24 @@ class GrowTest(MoveTest):
         load.verify(fleet.url)
 
 
+    def test_a_shard_that_joined_and_died_can_leave(self):
+        fleet = self.fleet(shards=2)
+        client = fleet.client()
+        client.ok("mput", [[b"k%d" % n, b"x" * 1000] for n in range(4000)])
+        client.ok("rebalance", {"bytes_per_second": 1000})
+        new = self.add_shard(fleet)
+        wait_for(lambda: any(move["to"] == new and move["stage"] == "copying"
+                             for move in client.ok("rebalance")["moves"]), "a batch to be copied")
+        fleet.shards[-1].kill()
+        wait_for(lambda: any("shard 3 at" in move["trouble"]
+                             for move in client.ok("rebalance")["moves"]), "the trouble to be told")
+        client.ok("rebalance", {"bytes_per_second": 0})
+        client.ok("shard.remove", new)
+        wait_for(lambda: new not in fleet.states(), "the shard to leave", 30)
+        self.wait_idle(fleet)
+        self.assertEqual(client.ok("count"), 4000)
+
+
 class CrashTest(MoveTest):
     """Any process dies at any step, and the moves end by themselves. A few steps, other ones each time;
     SC_MOVE_ALL=1: every step."""

@@ -135,7 +135,8 @@ END_TEST
 
 static const char MAP[] =
     "{\"epoch\": 7, \"slots\": 16384, \"shards\": [{\"id\": 1, \"url\": \"ipc:///a\", \"state\": "
-    "\"up\"}, {\"id\": 3, \"url\": \"ipc:///b\", \"state\": \"down\", \"reason\": \"empty\"}], "
+    "\"up\", \"weight\": 250}, {\"id\": 3, \"url\": \"ipc:///b\", \"state\": \"down\", \"reason\": "
+    "\"empty\"}], "
     "\"ranges\": [[0, 8191, 1], [8192, 16383, 3]]}";
 
 START_TEST(shards_are_an_array_on_a_pipe)
@@ -147,9 +148,10 @@ START_TEST(shards_are_an_array_on_a_pipe)
                  NULL);
     sc_cli_map_add_stats(&map, sc_buf_slice(&stats));
     sc_cli_map_print_shards(&cli, &map);
-    ck_assert_str_eq(printed(), "[{\"id\":1,\"url\":\"ipc:///a\",\"state\":\"up\",\"slots\":8192,"
-                                "\"keys\":5},{\"id\":3,\"url\":\"ipc:///b\",\"state\":\"down\","
-                                "\"reason\":\"empty\",\"slots\":8192}]\n");
+    ck_assert_str_eq(printed(),
+                     "[{\"id\":1,\"url\":\"ipc:///a\",\"state\":\"up\",\"weight\":250,"
+                     "\"slots\":8192,\"keys\":5},{\"id\":3,\"url\":\"ipc:///b\",\"state\":\"down\","
+                     "\"reason\":\"empty\",\"slots\":8192}]\n");
     sc_cli_map_fini(&map);
     sc_buf_fini(&stats);
 }
@@ -163,9 +165,9 @@ START_TEST(shards_are_a_table_on_a_terminal)
     sc_cli_map_print_shards(&cli, &map);
     sc_cli_map_print(&cli, &map);
     sc_cli_map_fini(&map);
-    ck_assert_str_eq(printed(), "SHARD  STATE  SLOTS  SHARE   KEYS  URL\n"
-                                "    1  up     8,192  50.00%  ?     ipc:///a\n"
-                                "    3  down   8,192  50.00%  ?     ipc:///b\n"
+    ck_assert_str_eq(printed(), "SHARD  STATE  WEIGHT  SLOTS  SHARE   KEYS  URL\n"
+                                "    1  up        250  8,192  50.00%  ?     ipc:///a\n"
+                                "    3  down      100  8,192  50.00%  ?     ipc:///b\n"
                                 "epoch 7, 16384 slots\n\n"
                                 "SHARD  STATE  SLOTS  SHARE   RANGES  URL\n"
                                 "    1  up     8,192  50.00%       1  ipc:///a\n"
