@@ -14,6 +14,7 @@ Operations and what their replies must fit, for a state (value, version):
     ("get",)                  [0, value], or [1, ...] when absent
     ("meta",)                 [0, {"version": ...}], or [1, ...]
     ("incr", delta)           [0, sum], absent counts as 0
+    ("clear",)                [0, ...]: the key is absent; what else was removed is not looked at
 
 A write whose reply says that it was not applied is as if it had never been. One of unknown fate may
 take effect once at any time after it was begun, or never. A read without an answer tells nothing.
@@ -30,7 +31,7 @@ import threading
 
 from history import NOT_APPLIED, Broken, is_unknown
 
-WRITES = ("put", "cas", "del", "incr")
+WRITES = ("put", "cas", "del", "incr", "clear")
 SITUATIONS_MAX = 200000
 
 
@@ -178,6 +179,10 @@ def apply_del(state, op, reply):
     return (ABSENT, state[1] if state[1] > 0 else 0)
 
 
+def apply_clear(state, op, reply):
+    return (ABSENT, state[1] if state[1] > 0 else 0)
+
+
 def apply_incr(state, op, reply):
     value = 0 if state[0] is ABSENT else state[0]
     if not isinstance(value, int):
@@ -204,7 +209,7 @@ def apply_meta(state, op, reply):
 
 
 APPLY = {"put": apply_put, "cas": apply_cas, "del": apply_del, "incr": apply_incr,
-         "get": apply_get, "meta": apply_meta}
+         "clear": apply_clear, "get": apply_get, "meta": apply_meta}
 
 
 def freeze(value):

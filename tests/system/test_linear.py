@@ -1,11 +1,11 @@
-"""The checker of histories is checked: it passes what a right store can do, and finds every wrong
-answer that is planted into the history of a right one."""
+"""The judges are judged: they pass what a right store can do, and find every wrong answer that is planted
+into the history of a right one."""
 
 import os
 import random
 import unittest
 
-from history import Broken
+from history import ABSENT as NOTHING, Broken, Chain, Counter, Register, content
 from linear import ABSENT, History
 
 SEED = int(os.environ.get("SC_TEST_SEED", random.randrange(1 << 30)))
@@ -57,6 +57,15 @@ class Good(unittest.TestCase):
                    ("b", "cas", 7, 2), ("b", [0, 8])).check()
 
 
+    def test_a_clear_removes_the_key_at_some_moment(self):
+        for seen in ([0, 1], ABSENT_REPLY):
+            history_of(("a", "put", 1), ("a", [0, 10]), ("c", "clear"), ("g", "get"), ("g", seen),
+                       ("c", [0, 5]), ("h", "get"), ("h", ABSENT_REPLY), ("b", "put", 2),
+                       ("b", [0, 11])).check()
+        history_of(("a", "put", 1), ("a", [0, 10]), ("c", "clear"), ("c", UNKNOWN), ("g", "get"),
+                   ("g", [0, 1]), ("h", "get"), ("h", ABSENT_REPLY)).check()
+
+
 class Bad(unittest.TestCase):
     def refuse(self, *steps):
         with self.assertRaises(Broken):
@@ -99,9 +108,109 @@ class Bad(unittest.TestCase):
     def test_a_write_that_is_read_before_it_was_begun(self):
         self.refuse(("b", "get"), ("b", [0, 1]), ("a", "put", 1), ("a", [0, 10]))
 
+    def test_a_key_that_comes_back_after_a_clear(self):
+        self.refuse(("a", "put", 1), ("a", [0, 10]), ("c", "clear"), ("c", [0, 1]), ("g", "get"),
+                    ("g", [0, 1]))
+
+    def test_a_clear_that_was_refused_and_yet_removed_the_key(self):
+        self.refuse(("a", "put", 1), ("a", [0, 10]), ("c", "clear"), ("c", [7, "down"]), ("g", "get"),
+                    ("g", ABSENT_REPLY))
+
+    def test_an_older_value_that_comes_back_after_a_delete(self):
+        """As when slots return to a shard that still has the records of before."""
+        self.refuse(("a", "put", 1), ("a", [0, 10]), ("b", "put", 2), ("b", [0, 11]), ("d", "del"),
+                    ("d", [0, True]), ("g", "get"), ("g", [0, 1]))
+
+    def test_two_owners_that_both_take_a_condition(self):
+        self.refuse(("a", "cas", 0, 1), ("b", "cas", 0, 2), ("a", [0, 10]), ("b", [0, 11]))
+
+    def test_a_sum_from_which_an_increment_is_missing(self):
+        self.refuse(("a", "incr", 1), ("a", [0, 1]), ("b", "incr", 1), ("b", [0, 2]), ("g", "get"),
+                    ("g", [0, 1]))
+
     def test_reads_that_see_two_writes_in_turns(self):
         self.refuse(("a", "put", 1), ("b", "put", 2), ("c", "get"), ("c", [0, 1]), ("d", "get"),
                     ("d", [0, 2]), ("e", "get"), ("e", [0, 1]), ("a", [0, 5]), ("b", [0, 6]))
+
+
+class OneWriter(unittest.TestCase):
+    """The judges of history.py."""
+
+    def setUp(self):
+        self.register = Register(b"key")
+
+    def put(self, version=1, reply=None):
+        number = self.register.begin(True)
+        self.register.end(number, reply or [0, version])
+        return number
+
+    def found(self, value, low=None):
+        self.register.found(self.register.low() if low is None else low, value)
+
+    def refuse(self, function, *args):
+        with self.assertRaises(Broken):
+            function(*args)
+
+    def test_what_was_acknowledged_is_found(self):
+        self.found(content(b"key", self.put()))
+
+    def test_a_lost_write(self):
+        self.put()
+        self.refuse(self.found, NOTHING)
+
+    def test_an_older_value_that_is_back(self):
+        first = self.put(1)
+        self.put(2)
+        self.refuse(self.found, content(b"key", first))
+
+    def test_a_read_that_began_before_may_find_the_older_value(self):
+        first = self.put(1)
+        low = self.register.low()
+        self.put(2)
+        self.found(content(b"key", first), low)
+
+    def test_a_deleted_key_that_is_back(self):
+        first = self.put(1)
+        self.register.end(self.register.begin(False), [0, True])
+        self.found(NOTHING)
+        self.refuse(self.found, content(b"key", first))
+
+    def test_an_unknown_write_is_there_or_not_but_does_not_go_again(self):
+        first = self.put(1)
+        second = self.put(reply=UNKNOWN)
+        self.found(content(b"key", first))
+        self.found(content(b"key", second))
+        self.refuse(self.found, content(b"key", first))
+
+    def test_a_refused_write_that_is_there(self):
+        self.refuse(self.found, content(b"key", self.put(reply=[7, "down"])))
+
+    def test_wrong_bytes(self):
+        number = self.put()
+        value = content(b"key", number)
+        value[2] += b"x"
+        self.refuse(self.found, value)
+
+    def test_a_version_that_goes_back(self):
+        self.put(2)
+        self.refuse(self.put, 1)
+
+    def test_counters_are_exact_but_for_unknown_increments(self):
+        counter = Counter(b"counter")
+        for reply in ([0, 1], UNKNOWN, [0, 3]):
+            counter.end(counter.begin(), reply)
+        counter.found(counter.low(), 3)
+        self.refuse(counter.found, counter.low(), 4)
+        self.refuse(counter.found, counter.low(), 2)
+        self.refuse(counter.end, counter.begin(), [0, 3])
+
+    def test_no_version_is_replaced_twice_nor_comes_back(self):
+        chain = Chain(b"chain")
+        chain.end(0, [0, 5])
+        chain.end(5, [0, 7])
+        chain.found(chain.low(), 7)
+        self.refuse(chain.found, chain.low(), 5)
+        self.refuse(chain.end, 5, [0, 8])
 
 
 class Simulation:
@@ -126,6 +235,9 @@ class Simulation:
             if base != op.args[0]:
                 return MISMATCH
         self.clock += 1
+        if op.kind == "clear":
+            self.value = ABSENT
+            return [0, 1]
         if op.kind == "del":
             existed, self.value = self.value is not ABSENT, ABSENT
             return [0, existed]
@@ -137,7 +249,8 @@ class Simulation:
         return [0, self.version]
 
     def begin(self):
-        kind = self.dice.choice(["put", "put", "get", "get", "get", "incr", "del", "cas", "meta"])
+        kind = self.dice.choice(["put", "put", "get", "get", "get", "incr", "del", "cas", "meta",
+                                 "clear"])
         args = {"put": (self.dice.randrange(1000),), "incr": (self.dice.randrange(1, 9),),
                 "cas": (self.dice.choice([0, self.known]), self.dice.randrange(1000))}
         self.flight.append([self.history.begin(b"key", kind, *args.get(kind, ())), None])
