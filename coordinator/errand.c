@@ -1,6 +1,10 @@
 #include "coordinator/errand.h"
 
+#include "common/failpoint.h"
+
 #include <stdlib.h>
+
+#define NEVER_CURRENT UINT64_MAX /* a serial: the answer does not matter from the start */
 
 struct sc_errands {
     void (*answered)(void *arg, struct sc_errand_answer *answer); /* NULL: freed but for asks */
@@ -71,15 +75,24 @@ static void on_answer(struct sc_backend_call *call, enum sc_status status, struc
     }
 }
 
+static void ask_once(struct sc_errands *errands, struct sc_backend *backend, enum sc_op op,
+                     struct sc_slice request, uint64_t serial)
+{
+    struct ask *ask = sc_calloc(1, sizeof *ask);
+    *ask = (struct ask){{on_answer}, errands, serial, op};
+    errands->asking++;
+    sc_backend_call(backend, &ask->call, request);
+}
+
 bool sc_errands_ask(struct sc_errands *errands, struct sc_backend *backend, enum sc_op op,
                     struct sc_buf *request)
 {
     bool up = backend != NULL && sc_backend_up(backend);
     if (up) {
-        struct ask *ask = sc_calloc(1, sizeof *ask);
-        *ask = (struct ask){{on_answer}, errands, errands->serial, op};
-        errands->asking++;
-        sc_backend_call(backend, &ask->call, sc_buf_slice(request));
+        ask_once(errands, backend, op, sc_buf_slice(request), errands->serial);
+        if (sc_failpoint_action(sc_op_name(op)) == SC_FAILPOINT_REPEAT) {
+            ask_once(errands, backend, op, sc_buf_slice(request), NEVER_CURRENT);
+        }
     }
     sc_buf_fini(request);
     return up;

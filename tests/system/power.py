@@ -109,6 +109,8 @@ def forget_mark(dice, directory, older):
     written since."""
     with open(directory + "/DURABLE", "rb") as mark:
         marks = [mark.read()]
+    if not marks[0]:
+        return  # nothing has been committed yet
     file = durable_mark(directory)[0][0]
     marks += [old for old in older if struct.unpack("<Q", old[16:24])[0] == file]
     with open(directory + "/DURABLE", "wb") as mark:

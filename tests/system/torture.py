@@ -1,5 +1,7 @@
-"""Fleets that grow and shrink under load while their processes are killed, frozen, lose their power
-and die at failpoints; every answer is judged (workload.py, linear.py), every key is read at the end.
+"""Fleets that grow and shrink under load while their processes are killed, frozen, lose their power and
+die at failpoints, messages of moves are lost, late or come twice, moves are paused and cancelled, data is
+merged, scrubbed and cleared. Clients go through the coordinator and directly to the shards; every answer
+is judged (workload.py, contenders.py), every key is read at the end.
 
     torture.py --runs 1000 [--seed S] [--jobs 2]      many runs, each a process of its own
     torture.py --one SEED                             one of them again
@@ -20,84 +22,29 @@ import time
 import unittest
 
 import harness
+import mapfile
 import power
-from harness import OK, NOTFOUND, MISMATCH, UNAVAILABLE, UNKNOWN, BUSY, Client, Lost, Worker
+from contenders import Contenders
+from harness import OK, NOTFOUND, UNAVAILABLE, UNKNOWN, BUSY, Client, Lost, Worker
 from history import Broken
-from linear import History
 from workload import Load
 
 SHARD_FLAGS = ["--file-size", "256K", "--merge-min", "64K", "--merge-dead", "20"]
 SETTLE_SECONDS = 90
 RUN_SECONDS = 300
-ALLOWED = {OK, NOTFOUND, MISMATCH, UNAVAILABLE, UNKNOWN}
+# Messages of a move: lost or late at the shard, sent twice by the coordinator.
+MESSAGES = ["x.import", "x.export", "x.read", "x.write", "x.seal", "x.finish", "x.release", "x.drop",
+            "x.grant"]
 
 
 def failpoints(folder):
-    """The names of the failpoints in the sources of a daemon."""
+    """The names of the failpoints in the sources of a daemon that a move may pass."""
     names = set()
     for name in os.listdir(os.path.join(harness.SOURCE, folder)):
         if name.endswith(".c"):
             with open(os.path.join(harness.SOURCE, folder, name), encoding="utf-8") as source:
                 names.update(re.findall(r'sc_failpoint\w*\("(\w+)"', source.read()))
-    return sorted(names)
-
-
-class Contenders:
-    """Clients that do everything to the same few keys at once; the answers must be those of one store
-    that does one thing at a time."""
-
-    def __init__(self, urls, seed, clients=3, keys=6):
-        self.urls = urls
-        self.history = History()
-        self.stopping = threading.Event()
-        self.keys = [b"contended-%d-%d" % (seed, n) for n in range(keys)]
-        self.versions = {key: 0 for key in self.keys}
-        dice = random.Random(seed)
-        self.workers = [Worker(self.run, random.Random(dice.random())) for _ in range(clients)]
-
-    def run(self, dice):
-        client = None
-        while not self.stopping.is_set():
-            try:
-                if client is None:
-                    client = Client(dice.choice(self.urls))
-                self.step(client, dice)
-            except Lost:
-                if client is not None:
-                    client.close()
-                client = None
-                time.sleep(0.005)
-            time.sleep(dice.random() * 0.004)
-        if client is not None:
-            client.close()
-
-    def step(self, client, dice):
-        key = dice.choice(self.keys)
-        kind = dice.choice(["put", "incr", "get", "get", "del", "cas", "meta"])
-        args = {"put": (dice.randrange(1 << 30),), "incr": (1,),
-                "cas": (self.versions[key], dice.randrange(1 << 30))}.get(kind, ())
-        request = [kind, key, *args]
-        if kind == "cas":
-            request = ["put", key, args[1], {"if_version": args[0]}]
-        op = self.history.begin(key, kind, *args)
-        try:
-            reply = client.call(*request)
-        except Lost:
-            self.history.end(op, None)
-            raise
-        if reply[0] not in ALLOWED:
-            raise Broken("unexpected answer %r to %r" % (reply, request))
-        self.history.end(op, reply)
-        if reply[0] == OK and kind in ("put", "cas", "meta"):
-            self.versions[key] = reply[1] if kind != "meta" else reply[1]["version"]
-        elif kind == "meta" and reply[0] == NOTFOUND:
-            self.versions[key] = 0
-
-    def stop(self):
-        self.stopping.set()
-        for worker in self.workers:
-            worker.join()
-        self.history.check()
+    return sorted(name for name in names if not name.startswith(("merge", "backup")))
 
 
 class Bulk:
@@ -165,18 +112,21 @@ class Run:
         self.dice = random.Random(seed)
         self.seed = seed
         self.sync = self.dice.choice(["always", "always", "always", "20", "never"])
+        self.clears = self.dice.random() < 0.2
         self.fleet = case.fleet(self.dice.choice([1, 2, 2, 3]), sync=self.sync,
                                 shard_flags=SHARD_FLAGS)
         self.members = {number: shard for number, shard in enumerate(self.fleet.shards, 1)}
-        self.leaving = set()
+        self.weights = {number: 100 for number in self.members}
+        self.leaving = set()  # or were to leave, before that was cancelled
         self.plain = {}  # the argv of a daemon without a failpoint
         self.started = len(self.fleet.shards)
-        self.cancelled = False
+        self.powerless = False  # every shard that is started again has lost its power
         self.lock = threading.Lock()  # of starting and ending processes
         self.ended = threading.Event()
         self.trouble = None
         self.points = {"shard": failpoints("shard"), "coordinator": failpoints("coordinator")}
-        self.note("%d shards, --sync %s" % (self.started, self.sync))
+        self.note("%d shards, --sync %s%s" % (self.started, self.sync,
+                                              ", clears" if self.clears else ""))
 
     def note(self, text):
         print("%8.3f %s" % (time.monotonic() % 1000, text), flush=True)
@@ -205,12 +155,17 @@ class Run:
                          (daemon.name, daemon.process.returncode, daemon.tail()))
         daemon.ended_as_asked = True
         daemon.argv = self.plain.pop(daemon, daemon.argv)
-        if self.power_may_fail(daemon) and self.dice.random() < 0.5:
-            self.lose_power(daemon)
+        self.prepare(daemon)
         daemon.start(wait=False)
 
-    def power_may_fail(self, daemon):
-        return self.sync == "always" and daemon is not self.fleet.coordinator
+    def prepare(self, daemon):
+        """What may have become of the files of a daemon that was killed."""
+        if daemon is self.fleet.coordinator:
+            if self.dice.random() < 0.3:
+                self.note("a long map log")
+                mapfile.lengthen(self.fleet.dir + "/coordinator/map.log")
+        elif self.sync == "always" and (self.powerless or self.dice.random() < 0.5):
+            self.lose_power(daemon)
 
     def lose_power(self, daemon):
         directory = "%s/%s" % (self.fleet.dir, daemon.name)
@@ -226,14 +181,17 @@ class Run:
     def arm(self, daemon):
         """Starts a daemon anew so that it dies at a failpoint."""
         kind = "coordinator" if daemon is self.fleet.coordinator else "shard"
-        if not self.points[kind]:
-            return
-        moving = [p for p in self.points[kind] if not p.startswith("merge")]
-        name = self.dice.choice(moving or self.points[kind])
-        point = "%s:%d" % (name, self.dice.choice([1, 1, 1, 2, 3, 5]))
+        point = "%s:%d" % (self.dice.choice(self.points[kind]), self.dice.choice([1, 1, 1, 2, 3, 5]))
+        if self.dice.random() < 0.3:
+            point = "%s%s:%d:%s" % (
+                self.dice.choice(MESSAGES), *self.dice.choice(
+                    [("", self.dice.choice([1, 2, 3]), "repeat")] if kind == "coordinator" else
+                    [(".reply", self.dice.choice([1, 2, 3]), self.dice.choice(["drop", "late"])),
+                     ("", self.dice.choice([1, 2, 3]), "late")]))
         self.note("arm %s %s" % (daemon.name, point))
         with self.lock:
             daemon.kill()
+            self.prepare(daemon)
             self.plain.setdefault(daemon, daemon.argv)
             daemon.argv = ["env", "SHARDCASK_FAILPOINT=" + point] + self.plain[daemon]
             daemon.start(wait=False)
@@ -247,11 +205,22 @@ class Run:
 
     def do_kill_all(self):
         self.note("kill all")
+        self.kill_all()
+
+    def kill_all(self):
         with self.lock:
             for daemon in self.daemons():
                 daemon.process.kill()
             for daemon in self.daemons():
                 daemon.kill()
+                if self.powerless:
+                    self.prepare(daemon)
+            self.powerless = False
+
+    def do_blackout(self):
+        self.note("power loss of all")
+        self.powerless = True
+        self.kill_all()
 
     def do_freeze(self):
         daemon = self.dice.choice(self.daemons())
@@ -259,7 +228,7 @@ class Run:
         with self.lock:
             if daemon.running():
                 daemon.signal(19)
-        time.sleep(self.dice.random() * 0.5)
+        time.sleep(self.dice.random() * self.dice.choice([0.05, 0.5, 0.5, 4]))
         with self.lock:
             if daemon.running():
                 daemon.thaw()
@@ -278,14 +247,25 @@ class Run:
         time.sleep(self.dice.random() * 0.2)
         self.ask("rebalance", {"pause": False})
 
+    def do_cancel(self):
+        """What joins or leaves is ordinary then, with what it has; now and then it goes on at once."""
+        self.note("cancel")
+        self.ask("rebalance", {"cancel": True})
+        if self.dice.random() < 0.5:
+            self.ask("rebalance", {"pause": False})
+
     def do_compact(self):
         self.ask("compact")
 
+    def do_scrub(self):
+        self.ask("scrub")
+
     def harm(self):
         time.sleep(self.dice.choice([0, 0.02, 0.1, 0.3]) * self.dice.random())
-        self.dice.choice([self.do_kill, self.do_kill, self.do_kill_all, self.do_freeze, self.do_arm,
-                          self.do_arm, self.do_arm, self.do_nothing, self.do_rate, self.do_pause,
-                          self.do_compact])()
+        self.dice.choice([self.do_kill, self.do_kill, self.do_kill, self.do_kill_all, self.do_blackout,
+                          self.do_freeze, self.do_freeze, self.do_arm, self.do_arm, self.do_arm,
+                          self.do_arm, self.do_nothing, self.do_rate, self.do_pause, self.do_cancel,
+                          self.do_compact, self.do_scrub])()
 
     # ---- Growing and shrinking ----
 
@@ -305,18 +285,32 @@ class Run:
             time.sleep(0.02)
 
     def add(self):
+        daemon, weight = self.make()
+        self.join(daemon, weight)
+
+    def add_two(self):
+        """At once; they are planned together."""
+        workers = [Worker(self.join, *self.make()) for _ in range(2)]
+        for worker in workers:
+            worker.join()
+
+    def make(self):
         self.started += 1
         daemon = self.fleet.make_shard(self.started)
         daemon.start()
         if self.dice.random() < 0.4:
             self.arm(daemon)
-        self.note("add " + daemon.name)
-        reply = self.ask("shard.add", daemon.url)
+        return daemon, self.dice.choice([100, 100, 100, 50, 200, 330])
+
+    def join(self, daemon, weight):
+        self.note("add %s, weight %d" % (daemon.name, weight))
+        reply = self.ask("shard.add", daemon.url, {"weight": weight})
         number = reply[1] if reply[0] == OK else self.number_of(daemon.url)
         if number is None:
             raise Broken("shard.add -> %r" % reply)
         with self.lock:
             self.members[number] = daemon
+            self.weights[number] = weight
 
     def number_of(self, url):
         """An addition whose answer was lost: the second one is refused as known."""
@@ -325,12 +319,20 @@ class Run:
                 return shard["id"]
         return None
 
-    def remove(self):
-        staying = [number for number in self.members if number not in self.leaving]
+    def there_and_back(self):
+        """Slots move to a new shard, where keys are deleted and written, and back again."""
+        self.add()
+        self.harm()
+        if self.dice.random() < 0.7:
+            self.settle()
+        self.remove(max(self.members))
+
+    def remove(self, number=None):
+        staying = [member for member in self.members if member not in self.leaving]
         if len(staying) < 2:
             self.add()
             return
-        number = self.dice.choice(staying)
+        number = number if number in staying else self.dice.choice(staying)
         self.note("remove shard %d" % number)
         reply = self.ask("shard.remove", number)
         if reply[0] not in (OK, NOTFOUND):
@@ -365,7 +367,7 @@ class Run:
 
     def settle(self):
         harness.wait_for(self.settled, "the fleet to settle", SETTLE_SECONDS)
-        self.leaving &= set(self.members)
+        self.leaving.clear()
 
     def check_map(self):
         layout = self.ask("map")[1]
@@ -377,18 +379,18 @@ class Run:
             slots[owner] = slots.get(owner, 0) + at - first
         assert at == harness.SLOTS, layout
         assert set(slots) == set(self.members), (slots, sorted(self.members))
-        assert max(slots.values()) - min(slots.values()) <= 1, slots
+        weights = sum(self.weights[number] for number in slots)
+        for number, count in slots.items():
+            assert abs(count - harness.SLOTS * self.weights[number] / weights) < 1, (slots, self.weights)
 
     # ---- The run ----
 
     def torture(self):
-        bulk = Bulk(self.fleet, self.dice)
-        contenders = Contenders([self.fleet.url, self.fleet.ipc], self.seed)
-        load = Load(self.case, [self.fleet.url, self.fleet.ipc], self.seed, writers=2, keys=12,
-                    sync_options=self.sync != "always")
+        self.begin_load()
         Worker(self.watch)
         for _ in range(self.dice.choice([2, 3, 4])):
-            self.dice.choice([self.add, self.add, self.remove])()
+            self.dice.choice([self.add, self.add, self.add_two, self.remove, self.remove,
+                              self.there_and_back])()
             for _ in range(self.dice.choice([0, 1, 1, 2, 3])):
                 self.harm()
             if self.dice.random() < 0.5:
@@ -397,16 +399,30 @@ class Run:
         self.disarm()
         self.settle()
         self.ended.set()
-        load.wait_for_progress(20)
-        load.stop()
-        contenders.stop()
-        bulk.stop()
-        others = list(bulk.values) + contenders.keys
-        self.verify(load, bulk, others)
+        self.end_load()
+        self.verify()
         self.restart_all()
-        self.verify(load, bulk, others)
-        self.note("answers by status: %s, %d scans, %d operations in contention" %
-                  (load.statuses, bulk.scans, sum(map(len, contenders.history.keys.values()))))
+        self.verify()
+        self.note("%d operations in contention; answers by status: %s, %d scans" % (
+            self.contenders.operations(), self.load and self.load.statuses,
+            self.bulk.scans if self.bulk else 0))
+
+    def begin_load(self):
+        """Where everything is cleared now and then, only those are at work who reckon with it."""
+        urls = [self.fleet.url, self.fleet.ipc]
+        self.bulk = self.load = None
+        if not self.clears:
+            self.bulk = Bulk(self.fleet, self.dice)
+            self.load = Load(self.case, urls, self.seed, writers=2, keys=12,
+                             sync_options=self.sync != "always")
+        self.contenders = Contenders(urls, self.seed, 3, 2, 40 if self.clears else 6, self.clears)
+
+    def end_load(self):
+        if self.load:
+            self.load.wait_for_progress(20)
+            self.load.stop()
+            self.bulk.stop()
+        self.contenders.stop()
 
     def restart_all(self):
         for daemon in self.daemons():
@@ -416,11 +432,13 @@ class Run:
             daemon.start(wait=False)
         self.settle()
 
-    def verify(self, load, bulk, others):
+    def verify(self):
         self.check_map()
-        load.verify(self.fleet.url, others)
-        with Client(self.fleet.url) as client:
-            bulk.verify(client)
+        if self.load:
+            self.load.verify(self.fleet.url, list(self.bulk.values) + self.contenders.keys)
+            with Client(self.fleet.url) as client:
+                self.bulk.verify(client)
+        self.contenders.verify(self.fleet.url)
 
 
 def run_one(seed):
