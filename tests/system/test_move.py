@@ -96,6 +96,33 @@ class GrowTest(MoveTest):
         load.stop()
         load.verify(fleet.url)
 
+    def test_shards_are_added_one_after_another_under_load(self):
+        """Three of them; SC_MOVE_ALL=1: until there are sixteen."""
+        fleet = self.fleet(shards=1, sync="100")
+        load = Load(self, [fleet.url, fleet.ipc], random.random(), writers=2, allowed=())
+        client = fleet.client()
+        keys = [b"bulk-%d" % n for n in range(3000)]
+        client.ok("mput", [[key, key * 20] for key in keys])
+        for count in range(2, 17 if "SC_MOVE_ALL" in os.environ else 5):
+            before = self.owners(client)
+            new = self.add_shard(fleet)
+            self.wait_idle(fleet)
+            after = self.owners(client)
+            owned = slots_of(client)
+            self.assertEqual(owned[new], harness.SLOTS // count)
+            self.assertLessEqual(max(owned.values()) - min(owned.values()), 1)
+            self.assertEqual({after[slot] for slot in range(harness.SLOTS)
+                              if after[slot] != before[slot]}, {new})
+            for key, reply in zip(keys, client.ok("mget", keys)):
+                self.assertEqual(reply, [OK, key * 20])
+            load.wait_for_progress(200)
+        load.stop()
+        load.verify(fleet.url, keys)
+
+    def owners(self, client):
+        return [owner for first, last, owner in client.ok("map")["ranges"]
+                for _ in range(first, last + 1)]
+
     def test_weights_count(self):
         fleet = self.fleet(shards=2)
         shard = fleet.make_shard(3).start()
