@@ -1,6 +1,9 @@
 """A fleet on several hosts: every process in a network namespace of its own, with an address of its own,
 and links that are cut, slow, or lose packets while slots move between shards.
 
+Clients are on a host of their own, some go through the coordinator, some to the shards directly, where
+they may reach a shard that the coordinator does not.
+
 A link is slowed down with a token bucket and made to lose packets by a firewall rule inside the host.
 Needs root, and unshare, nsenter, ip, tc and nft; where those are missing the tests are skipped."""
 
@@ -13,6 +16,7 @@ import time
 import unittest
 
 import harness
+from contenders import Contenders
 from harness import OK, Client, Daemon, program, wait_for
 from workload import Load
 
@@ -79,6 +83,11 @@ class Host:
     def lose_packets(self):
         self.inside("nft", "add table inet loss; add chain inet loss in { type filter hook input "
                     "priority 0; }; add rule inet loss in numgen random mod 100 < 8 drop")
+
+    def part_from(self, other):
+        """The two hosts do not reach each other any more; everybody else reaches both."""
+        self.inside("nft", "add table inet loss; add chain inet loss in { type filter hook input "
+                    "priority 0; }; add rule inet loss in ip saddr %s drop" % other.address)
 
     def heal(self):
         command("ip", "link", "set", self.link, "up")
@@ -147,6 +156,7 @@ class Network(harness.SystemTest):
     def grow_while(self, harm, heal):
         """Adds a third shard while a link is in trouble; it must arrive when the trouble is over."""
         load = Load(self, [self.hosts.url], SEED, writers=2, keys=15)
+        contenders = Contenders([self.hosts.url], SEED, clients=2, direct=3)
         load.wait_for_progress()
         third = self.hosts.make_shard(3)
         third.start()
@@ -162,8 +172,11 @@ class Network(harness.SystemTest):
         wait_for(lambda: self.idle() == 3, "the slots to arrive", 60)
         load.wait_for_progress()
         load.stop()
+        contenders.stop()
         bulk = [b"bulk-%d" % n for n in range(8000)]
-        load.verify(self.hosts.url, bulk)
+        load.verify(self.hosts.url, bulk + contenders.keys)
+        contenders.verify(self.hosts.url)
+        print("%d operations in contention" % contenders.operations())
         with Client(self.hosts.url) as client:
             for at in range(0, 8000, 500):
                 replies = client.ok("mget", bulk[at:at + 500])
@@ -179,6 +192,15 @@ class Network(harness.SystemTest):
 
     def test_a_cut_link_to_a_source(self):
         host = self.hosts.hosts[1]
+        self.grow_while(host.cut, host.heal)
+
+    def test_a_source_that_only_clients_reach(self):
+        """It must not answer for slots that have moved, nor take writes to those that are moving."""
+        source, coordinator = self.hosts.hosts[1], self.hosts.hosts[0]
+        self.grow_while(lambda: source.part_from(coordinator), source.heal)
+
+    def test_a_cut_link_to_the_coordinator(self):
+        host = self.hosts.hosts[0]
         self.grow_while(host.cut, host.heal)
 
     def test_slow_links(self):
