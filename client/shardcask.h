@@ -51,22 +51,22 @@ extern "C" {
 
 enum shardcask_status {
     SHARDCASK_OK = 0,
-    SHARDCASK_NOTFOUND = 1,
-    SHARDCASK_BADREQUEST = 2,
-    SHARDCASK_TOOLARGE = 3,
-    SHARDCASK_MISMATCH = 4,
-    SHARDCASK_WRONGTYPE = 5,
-    SHARDCASK_MOVED = 6,
+    SHARDCASK_NOTFOUND = 1, /* there is no such key */
+    SHARDCASK_BADREQUEST = 2, /* an argument makes no sense */
+    SHARDCASK_TOOLARGE = 3, /* a key, value or message is over a limit */
+    SHARDCASK_MISMATCH = 4, /* the key has another version than if_version */
+    SHARDCASK_WRONGTYPE = 5, /* the value is of another type than is needed */
+    SHARDCASK_MOVED = 6, /* between servers only: no function here returns it */
     SHARDCASK_UNAVAILABLE = 7, /* the shard, or the server as a whole, cannot be reached */
     SHARDCASK_UNKNOWN = 8, /* sent, but no answer: may or may not have been applied */
-    SHARDCASK_BUSY = 9,
-    SHARDCASK_IO = 10,
-    SHARDCASK_CORRUPT = 11,
-    SHARDCASK_DENIED = 12,
-    SHARDCASK_INTERNAL = 13,
+    SHARDCASK_BUSY = 9, /* not now, or no room in memory: try again later */
+    SHARDCASK_IO = 10, /* the disk of a shard gave an error or is full */
+    SHARDCASK_CORRUPT = 11, /* the value is damaged on the disk, until it is written or deleted */
+    SHARDCASK_DENIED = 12, /* not allowed here */
+    SHARDCASK_INTERNAL = 13, /* a mistake of the store's own */
 };
 
-#define SHARDCASK_WHY_SIZE 320
+#define SHARDCASK_WHY_SIZE 320 /* bytes of a sentence that tells why, with its NUL */
 
 struct shardcask; /* a handle */
 
@@ -127,6 +127,7 @@ struct shardcask_value {
         NULL, 0, 0           \
     }
 
+/* Frees the bytes and leaves an empty value, which may be used again. */
 SHARDCASK_API void shardcask_value_free(struct shardcask_value *value);
 
 /* Encoders replace the content. Strings are UTF-8 text (bytes: anything). JSON text becomes the
@@ -145,9 +146,14 @@ SHARDCASK_API int shardcask_value_get_bytes(const struct shardcask_value *value,
 SHARDCASK_API int shardcask_value_get_int(const struct shardcask_value *value, int64_t *number);
 SHARDCASK_API int shardcask_value_get_json(const struct shardcask_value *value, char **json,
                                            size_t *size);
+/* Frees a text that the library has returned. NULL is allowed. */
 SHARDCASK_API void shardcask_free(void *memory);
 
 /* ---- One key ---- */
+
+/* What is passed in (keys, values, options) is borrowed for the call. Beside what is said of each
+ * function, every one may end as BADREQUEST or TOOLARGE (the arguments), UNAVAILABLE, UNKNOWN (only
+ * what writes), BUSY, IO or INTERNAL; those that read a value also as CORRUPT. */
 
 /* Options of writes; all zero (or NULL) means none. */
 enum {
@@ -157,12 +163,15 @@ enum {
 };
 struct shardcask_write {
     unsigned flags;
-    uint64_t ttl_ms; /* 0: does not expire */
-    uint64_t if_version;
+    uint64_t ttl_ms; /* from now; 0: does not expire */
+    uint64_t if_version; /* counts with SHARDCASK_IF_VERSION */
     uint64_t expires_ms; /* of a put, in place of ttl_ms: when, in milliseconds since 1970 */
 };
 
-/* `version` and `existed` may be NULL. */
+/* Writes a value, one encoded msgpack value of `value_size` bytes, and stores the version of the
+ * write in *version (may be NULL). An earlier expiry is cleared. MISMATCH: see if_version. With
+ * _str and _json the key is a NUL-terminated string, and the value is made as by
+ * shardcask_value_set_str and _set_json. */
 SHARDCASK_API int shardcask_put(struct shardcask *handle, const void *key, size_t key_size,
                                 const void *value, size_t value_size,
                                 const struct shardcask_write *options, uint64_t *version);
@@ -170,15 +179,22 @@ SHARDCASK_API int shardcask_put_str(struct shardcask *handle, const char *key, c
                                     const struct shardcask_write *options, uint64_t *version);
 SHARDCASK_API int shardcask_put_json(struct shardcask *handle, const char *key, const char *json,
                                      const struct shardcask_write *options, uint64_t *version);
+/* Stores the value; NOTFOUND when there is none. */
 SHARDCASK_API int shardcask_get(struct shardcask *handle, const void *key, size_t key_size,
                                 struct shardcask_value *value);
+/* Removes the key; OK too when it is absent: *existed (may be NULL) tells. Of the options, the
+ * flags and if_version count. */
 SHARDCASK_API int shardcask_del(struct shardcask *handle, const void *key, size_t key_size,
                                 const struct shardcask_write *options, bool *existed);
+/* OK whether it is there or not: *exists tells. */
 SHARDCASK_API int shardcask_exists(struct shardcask *handle, const void *key, size_t key_size,
                                    bool *exists);
+/* Adds to an integer and stores the sum; an absent key counts as 0, the expiry stays. `result` may
+ * be NULL. WRONGTYPE when the value is no integer, or the sum leaves int64. */
 SHARDCASK_API int shardcask_incr(struct shardcask *handle, const void *key, size_t key_size,
                                  int64_t delta, int64_t *result);
-/* ttl_ms NULL: the key no longer expires. */
+/* Lets the key expire *ttl_ms from now; ttl_ms NULL: never. NOTFOUND when there is none; `version`
+ * may be NULL. */
 SHARDCASK_API int shardcask_touch(struct shardcask *handle, const void *key, size_t key_size,
                                   const uint64_t *ttl_ms, uint64_t *version);
 
@@ -187,9 +203,10 @@ struct shardcask_meta {
     uint64_t size; /* bytes of the encoded value */
     bool has_ttl;
     uint64_t ttl_ms; /* left */
-    uint32_t slot;
-    uint32_t shard;
+    uint32_t slot; /* 0 to 16,383 */
+    uint32_t shard; /* the id of its owner */
 };
+/* Tells of a key without its value; NOTFOUND when there is none. */
 SHARDCASK_API int shardcask_meta(struct shardcask *handle, const void *key, size_t key_size,
                                  struct shardcask_meta *meta);
 
@@ -268,12 +285,13 @@ struct shardcask_scan; /* an iterator: used by one thread at a time */
 struct shardcask_scan_options {
     const void *prefix; /* only keys that begin with these bytes */
     size_t prefix_size;
-    uint32_t page; /* keys fetched at a time; 0: 1,000 */
+    uint32_t page; /* keys fetched at a time, at most 10,000; 0: 1,000 */
     bool values;
 };
 
-/* Every key that is present throughout is returned; keys come in no useful order, and one may come
- * twice while slots move. */
+/* Begins a scan; `options` may be NULL, the prefix is copied. Nothing is fetched yet. Close it
+ * before the handle. Every key that is present throughout is returned; keys come in no useful
+ * order, and one may come twice while slots move. */
 SHARDCASK_API int shardcask_scan_open(struct shardcask *handle,
                                       const struct shardcask_scan_options *options,
                                       struct shardcask_scan **scan);
@@ -282,12 +300,17 @@ SHARDCASK_API int shardcask_scan_open(struct shardcask *handle,
  * goes on behind it. Another status, or no key (NULL): an error; the call may be repeated. */
 SHARDCASK_API int shardcask_scan_next(struct shardcask_scan *scan, const void **key,
                                       size_t *key_size, const void **value, size_t *value_size);
+/* Frees the iterator; at any time. NULL is allowed. */
 SHARDCASK_API void shardcask_scan_close(struct shardcask_scan *scan);
 
+/* How many keys there are, on all shards: UNAVAILABLE when one of them is down. */
 SHARDCASK_API int shardcask_count(struct shardcask *handle, uint64_t *count);
+/* Removes every key, shard by shard, and tells how many (`removed` may be NULL). When a shard is
+ * down, or fails, it ends with that status, and others may have been cleared. */
 SHARDCASK_API int shardcask_clear(struct shardcask *handle, uint64_t *removed);
-/* All that was acknowledged is on disk. */
+/* When it returns OK, all that was acknowledged before is on disk, on every shard. */
 SHARDCASK_API int shardcask_sync(struct shardcask *handle);
+/* Asks every shard to reclaim the space of dead records; does not wait for it. */
 SHARDCASK_API int shardcask_compact(struct shardcask *handle);
 /* Figures and the cluster map, as msgpack maps (see PROTOCOL.md). */
 SHARDCASK_API int shardcask_stats(struct shardcask *handle, struct shardcask_value *stats);
