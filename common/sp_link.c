@@ -192,7 +192,8 @@ static void dialled(void *arg)
         take_connection(link, stream);
     } else if (!link->closed) {
         snprintf(link->why, sizeof link->why, "cannot connect to %s: %s", link->url,
-                 nng_strerror(error));
+                 error == NNG_EADDRINVAL ? "no machine of that name is known"
+                                         : nng_strerror(error));
         link_touch(link);
     }
     end_if_closed(link);

@@ -205,7 +205,10 @@ static enum sc_status listen_failed(const char *url, int error, char *why)
                        "choose another address",
                        url);
     }
-    return sc_fail(why, SC_IO, "cannot listen on %s: %s", url, nng_strerror(error));
+    return sc_fail(why, SC_IO, "cannot listen on %s: %s", url,
+                   error == NNG_ENOENT       ? "its directory does not exist"
+                   : error == NNG_EADDRINVAL ? "this machine has no such address"
+                                             : nng_strerror(error));
 }
 
 static enum sc_status start_listening(struct sc_sp_listener *listener, char *why)

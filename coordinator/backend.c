@@ -283,8 +283,9 @@ static void on_step(struct sc_backend_call *call, enum sc_status status, struct 
         refuse(backend, "what answers there is no shardcask shard");
     } else if (reply.status != SC_OK) {
         char why[SC_WHY_SIZE];
-        sc_why(why, "it says: %.*s", (int)(reply.why.size < 255 ? reply.why.size : 255),
-               (const char *)reply.why.data);
+        sc_why(why, "it says: %.*s%s", (int)(reply.why.size < 255 ? reply.why.size : 255),
+               (const char *)reply.why.data,
+               reply.status == SC_DENIED ? " (is it a coordinator, and not a shard?)" : "");
         refuse(backend, why);
     } else if (backend->state == HELLO || backend->state == REFUSED) {
         judge(backend, &reply);

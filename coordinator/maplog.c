@@ -344,7 +344,14 @@ static enum sc_status lock_dir(struct sc_maplog *log, char *why)
         return fail_io(log, "open", LOCK_NAME, why);
     }
     if (flock(log->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        return sc_fail(why, SC_BUSY, "%s is in use by another coordinator", log->dir);
+        return sc_fail(why, SC_BUSY, "%s is in use by another process", log->dir);
+    }
+    /* Of a shard: it would be taken for a new cluster's. */
+    if (faccessat(log->dir_fd, "MANIFEST", F_OK, 0) == 0 &&
+        faccessat(log->dir_fd, FILE_NAME, F_OK, 0) != 0) {
+        return sc_fail(why, SC_BADREQUEST,
+                       "%s is the directory of a shard: give the coordinator one of its own",
+                       log->dir);
     }
     return SC_OK;
 }

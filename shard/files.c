@@ -58,6 +58,18 @@ static enum sc_status lock(struct sc_files *files, bool read_only, char *why)
     return status == 0 ? SC_OK : sc_files_fail(files, "lock", LOCK_NAME, why);
 }
 
+/* A coordinator's directory would be taken for a new shard's. */
+static enum sc_status refuse_coordinator(const struct sc_files *files, char *why)
+{
+    if (faccessat(files->dir_fd, "map.log", F_OK, 0) == 0 &&
+        faccessat(files->dir_fd, SC_FILES_MANIFEST, F_OK, 0) != 0) {
+        return sc_fail(why, SC_BADREQUEST,
+                       "%s is the directory of a coordinator: give the shard one of its own",
+                       files->path);
+    }
+    return SC_OK;
+}
+
 enum sc_status sc_files_open(struct sc_files *files, const char *path, bool read_only, char *why)
 {
     *files = (struct sc_files){.path = sc_alloc(strlen(path) + 1), .dir_fd = -1, .lock_fd = -1};
@@ -76,6 +88,9 @@ enum sc_status sc_files_open(struct sc_files *files, const char *path, bool read
         goto err;
     }
     enum sc_status status = lock(files, read_only, why);
+    if (status == SC_OK && !read_only) {
+        status = refuse_coordinator(files, why);
+    }
     if (status != SC_OK) {
         sc_files_close(files);
         return status;

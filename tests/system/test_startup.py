@@ -76,7 +76,8 @@ class Addresses(StartTest):
         fleet.client().ok("put", "k", 1)
 
     def test_a_socket_in_a_folder_that_is_not_there(self):
-        self.fails(1, SHARD, "--dir", self.dir + "/s", "--listen", self.url("absent/x.sock"))
+        self.assertIn("does not exist", self.fails(1, SHARD, "--dir", self.dir + "/s", "--listen",
+                                                   self.url("absent/x.sock")))
 
     def test_a_stale_socket_is_no_obstacle(self):
         fleet = self.fleet(shards=1)
@@ -102,6 +103,19 @@ class Directories(StartTest):
                             self.url("x.sock"))
         self.assertIn(fleet.dir + "/coordinator", reason)
         fleet.client().ok("put", "k", 1)
+
+    def test_the_directory_of_the_other_daemon(self):
+        fleet = self.fleet(shards=1)
+        fleet.coordinator.terminate()
+        fleet.shards[0].terminate()
+        for name, taken, whose in ((SHARD, "coordinator", "of a coordinator"),
+                                   (COORDINATOR, "shard-1", "of a shard")):
+            path = os.path.join(fleet.dir, taken)
+            before = sorted(os.listdir(path))
+            reason = self.fails(2, name, "--dir", path, "--listen", self.url("x.sock"),
+                                *(["--shard", self.url("y.sock")] if name == COORDINATOR else []))
+            self.assertIn(whose, reason)
+            self.assertEqual(sorted(os.listdir(path)), before)
 
     def test_a_file_instead_of_a_directory(self):
         path = self.dir + "/file"
