@@ -325,8 +325,9 @@ static int run_command(struct sc_cli *cli, const struct sc_cli_command *command,
         return SC_CLI_DONE;
     }
     if (args->count < command->least || args->count > command->most) {
-        return sc_cli_complain(cli, SC_CLI_USAGE, "usage: %s %s; `help %s` says more",
-                               command->name, command->synopsis, command->name);
+        return sc_cli_complain(cli, SC_CLI_USAGE, "usage: %s%s%s; `help %s` says more",
+                               command->name, *command->synopsis == '\0' ? "" : " ",
+                               command->synopsis, command->name);
     }
     /* Options of this one command must not stay: they are put into a copy. */
     struct sc_cli own = *cli;
@@ -367,7 +368,9 @@ int sc_cli_commands_run(struct sc_cli *cli, size_t argc, const char *const *argv
                                            "there is no command %.60s; `shardcask help` lists them",
                                            argv[at])
                          : sc_cli_complain(cli, SC_CLI_USAGE,
-                                           "a command is missing; `shardcask help` lists them");
+                                           "a command is missing after %.60s; `shardcask help` "
+                                           "lists them, and the options",
+                                           argc > 0 ? argv[0] : "shardcask");
     }
     /* The options before the name come behind it, as if they had stood there. */
     const char **rest = sc_calloc(argc, sizeof *rest);

@@ -203,9 +203,9 @@ static void flush_lines(struct worker *worker)
 {
     struct job *job = worker->job;
     pthread_mutex_lock(&job->lock);
-    fwrite(worker->lines.data, 1, worker->lines.size, job->file.stream);
+    bool written = sc_export_file_write(&job->file, worker->lines.data, worker->lines.size);
     job->written += worker->line_count;
-    job->stop = job->stop || ferror(job->file.stream) != 0; /* what it was is told by the close */
+    job->stop = job->stop || !written; /* what it was is told by the close */
     pthread_mutex_unlock(&job->lock);
     worker->lines.size = 0;
     worker->line_count = 0;

@@ -75,14 +75,26 @@ static bool keep_temporary(const struct sc_export_file *file)
     return true;
 }
 
+bool sc_export_file_write(struct sc_export_file *file, const void *data, size_t size)
+{
+    if (fwrite(data, 1, size, file->stream) != size && file->error == 0) {
+        file->error = errno;
+    }
+    return file->error == 0;
+}
+
 bool sc_export_file_close(struct sc_export_file *file, bool good, char *why)
 {
-    bool written = fflush(file->stream) == 0 && !ferror(file->stream);
+    errno = file->error;
+    bool written = errno == 0 && fflush(file->stream) == 0 && !ferror(file->stream);
     if (good && written && file->temporary != NULL) {
         written = fsync(fileno(file->stream)) == 0;
     }
     if (file->path != NULL) {
-        written = fclose(file->stream) == 0 && written;
+        int error = errno; /* of what failed first */
+        bool closed = fclose(file->stream) == 0;
+        errno = written ? errno : error;
+        written = closed && written;
     }
     if (good && written && file->temporary != NULL) {
         written = keep_temporary(file);

@@ -289,6 +289,8 @@ class Bulk(CliTest):
                                   stdout=full, stderr=subprocess.PIPE, check=False)
         self.assertEqual(done.returncode, ERROR)
         self.assertIn(b"could not be written", done.stderr)
+        self.assertIn("/dev/full could not be written: No space left on device",
+                      self.fails(ERROR, "export", "/dev/full"))
 
 
 class Wrong(SystemTest):

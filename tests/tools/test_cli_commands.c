@@ -55,7 +55,7 @@ END_TEST
 START_TEST(no_command_is_usage)
 {
     ck_assert_int_eq(RUN("--raw"), SC_CLI_USAGE);
-    check_sentence("a command is missing");
+    check_sentence("a command is missing after --raw");
 }
 END_TEST
 
@@ -66,6 +66,7 @@ START_TEST(wrong_numbers_of_arguments_are_usage)
     ck_assert_int_eq(RUN("put", "a"), SC_CLI_USAGE);
     ck_assert_int_eq(RUN("put", "a", "b", "c"), SC_CLI_USAGE);
     ck_assert_int_eq(RUN("count", "a"), SC_CLI_USAGE);
+    ck_assert_ptr_nonnull(strstr(err_text, "usage: count; "));
     ck_assert_int_eq(RUN("shard", "add"), SC_CLI_USAGE);
     ck_assert_int_eq(RUN("mget"), SC_CLI_USAGE);
     ck_assert_str_eq(out_text, "");
