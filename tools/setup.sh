@@ -6,6 +6,10 @@ die() {
     printf '%s: %s\n' "${0##*/}" "$1" >&2
     exit "${2:-1}"
 }
+# For parsing options: the one in front has a number behind it.
+need_number() { # OPTION NUMBER...
+    [[ ${2-} =~ ^[0-9]{1,9}$ ]] || die "$1 needs a number; see tools/${0##*/} --help" 2
+}
 
 # What it takes to build and to run the unit tests.
 # shellcheck disable=SC2034 # the scripts that source this use it
