@@ -162,12 +162,35 @@ static void mark_interrupt(int signal_number)
     interrupted = 1;
 }
 
-void sc_cli_catch_interrupts(void)
+/* What is ignored stays so: nohup wants it. */
+static void handle(int signal_number, void (*handler)(int))
+{
+    struct sigaction before;
+    struct sigaction action = {.sa_handler = handler};
+    sigemptyset(&action.sa_mask);
+    if (sigaction(signal_number, NULL, &before) == 0 && before.sa_handler != SIG_IGN) {
+        sigaction(signal_number, &action, NULL);
+    }
+}
+
+static void catch_signals(void (*at_end)(int))
 {
     struct sigaction action = {.sa_handler = mark_interrupt};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
+    handle(SIGTERM, at_end);
+    handle(SIGHUP, at_end);
     interrupted = 0;
+}
+
+void sc_cli_catch_interrupts(void)
+{
+    catch_signals(SIG_DFL);
+}
+
+void sc_cli_catch_ends(void)
+{
+    catch_signals(mark_interrupt);
 }
 
 bool sc_cli_interrupted(void)

@@ -90,8 +90,10 @@ int sc_cli_ask(struct sc_cli *cli, const char *subject, struct sc_slice request,
                struct sc_cli_reply *reply);
 
 /* Ctrl-C during a long command: from sc_cli_catch_interrupts on it only sets a mark, which
- * sc_cli_interrupted tells and clears, and commands end early in good order. */
+ * sc_cli_interrupted tells and clears, and commands end early in good order. With sc_cli_catch_ends
+ * so do SIGTERM and SIGHUP, the end of the terminal, until sc_cli_catch_interrupts is called. */
 void sc_cli_catch_interrupts(void);
+void sc_cli_catch_ends(void);
 bool sc_cli_interrupted(void);
 
 #endif

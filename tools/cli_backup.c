@@ -133,7 +133,7 @@ static int follow(struct sc_cli *cli)
     const struct timespec pause = {.tv_nsec = POLL_NS};
     struct sc_progress progress;
     bool cancelled = false;
-    sc_cli_catch_interrupts();
+    sc_cli_catch_ends();
     sc_progress_init(&progress, cli->err, cli->err_terminal, "backup", "bytes");
     for (;;) {
         struct sc_cli_reply reply;
@@ -266,7 +266,7 @@ int sc_cli_backup_check(struct sc_cli *cli, const struct sc_backup_list *list, c
 {
     struct verifying verifying = {.cli = cli, .bytes = list->bytes};
     const struct sc_backup_list_watcher watcher = {on_wrong, on_passed, &verifying};
-    sc_cli_catch_interrupts();
+    sc_cli_catch_ends();
     sc_progress_init(&verifying.progress, cli->err, cli->err_terminal, "verify", "bytes");
     enum sc_status status = sc_backup_list_verify(list, &watcher);
     sc_progress_clear(&verifying.progress);

@@ -411,13 +411,13 @@ static int export_all(struct job *job)
     if (code != SC_CLI_DONE) {
         return code;
     }
+    sc_cli_catch_ends(); /* before there is a file that must not stay */
     if (!sc_export_file_open(&job->file, job->target, cli->out, why)) {
         return sc_cli_complain(cli, SC_CLI_USAGE, "export: %s", why);
     }
     bool records_on_terminal = job->file.path == NULL && cli->out_terminal;
     sc_progress_init(&progress, cli->err, cli->err_terminal && !records_on_terminal, "export",
                      "records");
-    sc_cli_catch_interrupts();
     code = open_snapshot(job);
     if (code != SC_CLI_DONE) {
         (void)sc_export_file_close(&job->file, false, why);

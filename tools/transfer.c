@@ -242,7 +242,7 @@ static int transfer_all(struct job *job)
     }
     sc_progress_init(&job->progress, job->cli->err, job->cli->err_terminal, job->transfer->subject,
                      "records");
-    sc_cli_catch_interrupts();
+    sc_cli_catch_ends();
     sigaction(SIGBUS, &action, &before);
     bool complete = transfer(job, why);
     sigaction(SIGBUS, &before, NULL);

@@ -2,7 +2,10 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
+import tempfile
 
 import harness
 from harness import SharedFleetTest, SystemTest, shardcask, wait_for
@@ -281,6 +284,26 @@ class Bulk(CliTest):
         with open(path, encoding="utf-8") as kept:
             self.assertEqual(kept.read(), "old\n")
         self.fails(USAGE, "export", "/nonexistent/folder/file")
+
+    def test_an_export_that_is_stopped_leaves_nothing(self):
+        filled = harness.run([harness.program("shardcask-bench"), "--url", self.fleet.url, "--keys",
+                              "50000", "--value-size", "500", "--requests", "1", "get"])
+        self.assertEqual(filled.code, 0, filled)
+        folder = tempfile.mkdtemp(prefix="sc-")
+        self.addCleanup(shutil.rmtree, folder)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            with subprocess.Popen([harness.program("shardcask"), "--url", self.fleet.url, "export",
+                                   folder + "/all.jsonl"], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE) as process:
+                harness.wait_for(lambda: os.listdir(folder), "the export to begin")
+                process.send_signal(number)
+                said = process.stderr.read()
+                code = process.wait()
+            if code == 0:  # it was faster
+                os.remove(folder + "/all.jsonl")
+            else:
+                self.assertEqual((code, said), (ERROR, b"shardcask: export: interrupted\n"))
+            self.assertEqual(os.listdir(folder), [], number)
 
     def test_an_output_that_cannot_be_written_is_an_error(self):
         self.db.ok("put", "k", 1)
