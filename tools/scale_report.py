@@ -39,7 +39,7 @@ RATES = (rate("put", "put/s"), rate("get", "get/s"))
 BATCHES = (rate("put64", "put/s, 64 at a time"), rate("get64", "get/s, 64 at a time"))
 TAILS = (microseconds("put_p99", "put p99, us"), microseconds("get_p99", "get p99, us"))
 MEMORY = (mebibytes("coordinator", "coordinator, MiB"), mebibytes("shards", "shards, MiB"))
-A_KEY = Figure("a_key", "bytes a key", "{:,.1f}".format)
+A_KEY = Figure("a_key", "bytes a key, the key included", "{:,.1f}".format)
 
 
 @dataclass(frozen=True)
