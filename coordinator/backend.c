@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define HELLO_TIMEOUT_MS 5000u
+#define HELLO_TIMEOUT_MS SC_BACKEND_CLOCK_MS
 #define FIGURES_MS 5000u /* so old may be what a shard says of its disk and memory */
+#define CLOCK_OLD_MS 60000u /* so old a reading of its clock is not kept for being a good one */
 #define REFUSAL_RETRY_MS 2000u /* a refused shard is asked again: its trouble may pass */
 
 enum state { DOWN, HELLO, ADOPT, ADOPTED, GRANT, UP, REFUSED };
@@ -36,7 +37,7 @@ struct sc_backend {
     uint64_t retry_at_ms; /* when REFUSED */
     struct sc_introduction_hello hello;
     uint64_t hello_sent_ms, hello_replied_ms;
-    struct step figures; /* asks again what it has */
+    struct step figures; /* asks again what it has, and for its clock */
     bool figures_busy;
     uint64_t figures_ms; /* when that was asked last */
     uint64_t step_epoch; /* of the grant on its way */
@@ -298,8 +299,24 @@ static void on_step(struct sc_backend_call *call, enum sc_status status, struct 
 
 /* ---- Figures ---- */
 
-/* Only what changes all the time is taken: its clock, and the moves it takes part in, stand as they
- * were when it was introduced. */
+/* The sooner it was answered the better is it known what its clock shows. One that was answered
+ * late, by a shard that is busy, is worth less than an older one, unless they have drifted apart.
+ */
+static void note_clock(struct sc_backend *backend, uint64_t clock_ms)
+{
+    uint64_t now_ms = sc_clock_mono_ms();
+    uint64_t took_ms = now_ms - backend->figures_ms;
+    uint64_t took_before_ms = backend->hello_replied_ms - backend->hello_sent_ms;
+    bool old = now_ms - backend->hello_replied_ms >= CLOCK_OLD_MS;
+    if (clock_ms != 0 && took_ms <= SC_BACKEND_CLOCK_MS && (old || took_ms <= took_before_ms)) {
+        backend->hello.clock_ms = clock_ms;
+        backend->hello_sent_ms = backend->figures_ms;
+        backend->hello_replied_ms = now_ms;
+    }
+}
+
+/* Only what changes all the time is taken: the moves it takes part in stand as they were when it
+ * was introduced. */
 static void on_figures(struct sc_backend_call *call, enum sc_status status, struct sc_slice body)
 {
     struct sc_backend *backend = ((struct step *)call)->backend;
@@ -308,6 +325,7 @@ static void on_figures(struct sc_backend_call *call, enum sc_status status, stru
     backend->figures_busy = false;
     if (status == SC_OK && sc_msg_parse_reply(body, &reply) && reply.status == SC_OK &&
         sc_introduction_read_hello(&reply, &hello)) {
+        note_clock(backend, hello.clock_ms);
         backend->hello.keys = hello.keys;
         backend->hello.bytes = hello.bytes;
         backend->hello.disk_free = hello.disk_free;

@@ -87,7 +87,9 @@ void sc_backend_call(struct sc_backend *backend, struct sc_backend_call *call,
 
 /* Translates a time in the future, by our monotonic clock, for the shard: stores into `theirs` what
  * its own shows then, or a little later, and into `over_ms` from when on, by ours, that has
- * certainly passed there. False: the shard has not told its clock. */
+ * certainly passed there. False: the shard has not told its clock. It is asked for it again all the
+ * time, since the clocks of two machines drift apart. */
+#define SC_BACKEND_CLOCK_MS 5000u /* so far ahead `over_ms` may be, at most, whoever asks */
 bool sc_backend_translate(const struct sc_backend *backend, uint64_t time_ms, uint64_t *theirs,
                           uint64_t *over_ms);
 
