@@ -104,10 +104,23 @@ static void begin_mover(struct flow *flow)
 
 /* ---- From the plan to the map log ---- */
 
+/* The number of the batch that was recorded: a shard has one at most. */
+static uint64_t move_of(const struct sc_cluster *cluster, const struct flow *flow)
+{
+    for (size_t i = 0; i < cluster->batch_count; i++) {
+        if (cluster->batches[i].from == flow->from && cluster->batches[i].to == flow->to) {
+            return cluster->batches[i].move;
+        }
+    }
+    assert(false);
+    return 0;
+}
+
 static void on_batch(void *arg, enum sc_status status, const char *why)
 {
     struct flow *flow = arg;
     if (status == SC_OK) {
+        flow->move = move_of(&flow->flows->fleet->cluster, flow);
         begin_mover(flow);
     } else {
         end_flow(flow, status, why);
@@ -117,12 +130,8 @@ static void on_batch(void *arg, enum sc_status status, const char *why)
 static void record_batch(struct flow *flow)
 {
     struct sc_fleet *fleet = flow->flows->fleet;
-    struct sc_change change = {.kind = SC_CHANGE_BATCH,
-                               .move = fleet->cluster.next_move,
-                               .from = flow->from,
-                               .to = flow->to,
-                               .slots = flow->slots};
-    flow->move = change.move;
+    struct sc_change change = {
+        .kind = SC_CHANGE_BATCH, .from = flow->from, .to = flow->to, .slots = flow->slots};
     sc_fleet_record(fleet, &change, on_batch, flow);
 }
 

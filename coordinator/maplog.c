@@ -446,6 +446,15 @@ enum sc_status sc_maplog_put_map(struct sc_maplog *log, const struct sc_cluster 
     return status;
 }
 
+void sc_maplog_number(const struct sc_maplog *log, struct sc_change *change)
+{
+    if (change->kind == SC_CHANGE_BATCH && change->move == 0) {
+        change->move = log->cluster.next_move;
+    } else if (change->kind == SC_CHANGE_MOVED && change->epoch == 0) {
+        change->epoch = log->cluster.epoch + 1;
+    }
+}
+
 enum sc_status sc_maplog_append(struct sc_maplog *log, const struct sc_change *change, char *why)
 {
     struct sc_buf payload = {0};

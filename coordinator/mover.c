@@ -302,9 +302,7 @@ static void on_moved(void *arg, enum sc_status status, const char *why)
 
 static void commit(struct sc_mover *mover)
 {
-    struct sc_change change = {.kind = SC_CHANGE_MOVED,
-                               .move = mover->move,
-                               .epoch = mover->owner->fleet->cluster.epoch + 1};
+    struct sc_change change = {.kind = SC_CHANGE_MOVED, .move = mover->move};
     sc_failpoint("move_before_commit");
     stay(mover, COMMIT);
     sc_fleet_record(mover->owner->fleet, &change, on_moved, mover);

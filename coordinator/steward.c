@@ -60,6 +60,7 @@ static void work(struct sc_steward *steward)
     char why[SC_WHY_SIZE];
     while (!atomic_load(&steward->stopping) && (job = take(steward)) != NULL) {
         why[0] = '\0';
+        sc_maplog_number(steward->log, &job->change);
         enum sc_status status = sc_maplog_append(steward->log, &job->change, why);
         if (status != SC_OK) {
             sc_log_error("a change of the map could not be recorded: %s", why);

@@ -24,7 +24,8 @@ enum sc_status sc_steward_start(struct sc_sp_hub *hub, struct sc_maplog *log,
 /* Changes that wait are given up, and nobody is told any more. Lock not held. NULL is allowed. */
 void sc_steward_stop(struct sc_steward *steward);
 
-/* Asks for a change to be recorded; `done` may be NULL. Copies the change. Lock held. */
+/* Asks for a change to be recorded; `done` may be NULL. Copies the change, and fills in its numbers
+ * (sc_maplog_number). Lock held. */
 void sc_steward_put(struct sc_steward *steward, const struct sc_change *change,
                     sc_steward_done_fn *done, void *arg);
 

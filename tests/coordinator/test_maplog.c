@@ -451,6 +451,32 @@ START_TEST(a_log_can_be_replaced_after_a_crash_anywhere)
 }
 END_TEST
 
+/* Two batches that were asked for before one of them was recorded, and both moved at once. */
+START_TEST(changes_that_are_under_way_together_are_numbered_as_they_are_recorded)
+{
+    const char *urls[] = {"ipc:///a", "ipc:///b", "ipc:///c", "ipc:///d"};
+    struct sc_maplog *log = open_log();
+    struct sc_change changes[] = {
+        {.kind = SC_CHANGE_BATCH, .from = 1, .to = 2, .slots = {{1}}},
+        {.kind = SC_CHANGE_BATCH, .from = 4, .to = 3},
+        {.kind = SC_CHANGE_MOVED, .move = 2},
+        {.kind = SC_CHANGE_MOVED, .move = 1},
+    };
+    sc_slotset_add(&changes[1].slots, SC_SLOT_COUNT - 1);
+    ck_assert_int_eq(sc_cluster_create(&cluster, urls, 4, why), SC_OK);
+    ck_assert_int_eq(sc_maplog_put_map(log, &cluster, why), SC_OK);
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        sc_maplog_number(log, &changes[i]);
+        ck_assert_msg(append(log, changes[i]) == SC_OK, "%zu: %s", i, why);
+    }
+    ck_assert_uint_eq(changes[0].move, 1);
+    ck_assert_uint_eq(changes[1].move, 2);
+    ck_assert_uint_eq(changes[2].epoch, 2);
+    ck_assert_uint_eq(changes[3].epoch, 3);
+    sc_maplog_close(log);
+}
+END_TEST
+
 /* 64 shards that have passed slots to and fro for years. */
 START_TEST(a_log_of_a_million_entries_is_read)
 {
@@ -514,6 +540,7 @@ int main(void)
     tcase_add_test(tcase, a_write_that_fails_leaves_the_log_as_it_was);
     tcase_add_test(tcase, after_a_failed_sync_nothing_more_is_taken);
     tcase_add_test(tcase, a_log_can_be_replaced_after_a_crash_anywhere);
+    tcase_add_test(tcase, changes_that_are_under_way_together_are_numbered_as_they_are_recorded);
     tcase_add_test(tcase, a_log_of_a_million_entries_is_read);
     suite_add_tcase(suite, tcase);
     return sc_check_main(suite);
