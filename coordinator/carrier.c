@@ -83,10 +83,10 @@ bool sc_carrier_release(struct sc_carrier *carrier, struct sc_backend *source)
     return sc_errands_ask(carrier->errands, source, SC_OP_X_RELEASE, &request);
 }
 
-bool sc_carrier_drop(struct sc_carrier *carrier, struct sc_backend *target, uint64_t move)
+bool sc_carrier_drop(struct sc_carrier *carrier, struct sc_backend *target)
 {
     struct sc_buf request = {0};
-    sc_msg_put_drop(&request, move);
+    sc_msg_put_drop(&request, carrier->move);
     return sc_errands_ask(carrier->errands, target, SC_OP_X_DROP, &request);
 }
 

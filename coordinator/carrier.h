@@ -49,7 +49,7 @@ bool sc_carrier_seal(struct sc_carrier *carrier, struct sc_backend *source, uint
 bool sc_carrier_finish(struct sc_carrier *carrier, struct sc_backend *target,
                        const struct sc_msg_seal_reply *sealed);
 bool sc_carrier_release(struct sc_carrier *carrier, struct sc_backend *source);
-bool sc_carrier_drop(struct sc_carrier *carrier, struct sc_backend *target, uint64_t move);
+bool sc_carrier_drop(struct sc_carrier *carrier, struct sc_backend *target);
 
 /* ---- Copying ---- */
 

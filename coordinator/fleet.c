@@ -4,6 +4,7 @@
 #include "coordinator/joining.h"
 #include "coordinator/maplog.h"
 #include "coordinator/rebalancer.h"
+#include "coordinator/strays.h"
 #include "coordinator/turns.h"
 
 #include <assert.h>
@@ -28,6 +29,7 @@ static void on_change(void *arg, struct sc_backend *backend)
 {
     const struct sc_fleet *fleet = arg;
     if (fleet->rebalancer != NULL && !fleet->closing) {
+        sc_strays_on_change(fleet->strays, backend);
         sc_rebalancer_on_change(fleet->rebalancer, backend);
     }
 }
@@ -186,6 +188,7 @@ static enum sc_status open_backends(struct sc_fleet *fleet, char *why)
     map_slots(fleet);
     if (status == SC_OK) {
         fleet->joining = sc_joining_alloc(fleet);
+        fleet->strays = sc_strays_alloc(fleet);
         fleet->rebalancer = sc_rebalancer_alloc(fleet);
     }
     sc_sp_hub_unlock(fleet->hub);
@@ -240,10 +243,12 @@ void sc_fleet_close(struct sc_fleet *fleet)
     }
     sc_steward_stop(fleet->steward); /* after the backends, which call it */
     sc_rebalancer_free(rebalancer);
+    sc_strays_free(fleet->strays);
     sc_joining_free(fleet->joining);
     sc_turns_free(fleet->turns);
     free(fleet->backends);
     fleet->joining = NULL;
+    fleet->strays = NULL;
     sc_maplog_close(fleet->log);
     sc_cluster_fini(&fleet->cluster);
     fleet->steward = NULL;
@@ -275,6 +280,7 @@ void sc_fleet_tick(struct sc_fleet *fleet)
                   fleet->config.values[SC_CONFIG_merges_at_once]);
     if (fleet->rebalancer != NULL) {
         sc_joining_tick(fleet->joining);
+        sc_strays_tick(fleet->strays);
         sc_rebalancer_tick(fleet->rebalancer);
     }
 }

@@ -13,6 +13,7 @@
 
 struct sc_rebalancer;
 struct sc_joining;
+struct sc_strays;
 
 /* Readable: hub, cluster, message_max, backends, config. Guarded by the hub's lock once open. */
 struct sc_fleet {
@@ -32,6 +33,7 @@ struct sc_fleet {
     struct sc_scanner scanner;
     struct sc_rebalancer *rebalancer;
     struct sc_joining *joining;
+    struct sc_strays *strays;
     uint32_t sweeping; /* requests to all shards under way that must see every slot just once */
     uint32_t copies; /* snapshots and backups that were begun */
     bool closing;
@@ -62,9 +64,9 @@ void sc_fleet_flush(struct sc_fleet *fleet);
 void sc_fleet_tick(struct sc_fleet *fleet);
 void sc_fleet_timer(struct sc_fleet *fleet);
 
-/* Has a change of the map recorded. When it is durable the map changes, a backend is opened for a
- * shard that was added or closed for one that was removed, and then `done` (or NULL) is told. Lock
- * held. */
+/* Has a change of the map recorded, behind those that wait. When it is durable the map changes, a
+ * backend is opened for a shard that was added or closed for one that was removed, and then `done`
+ * (or NULL) is told: a number that was given out to the change is the map's latest. Lock held. */
 void sc_fleet_record(struct sc_fleet *fleet, const struct sc_change *change,
                      sc_steward_done_fn *done, void *arg);
 

@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "coordinator/carrier.h"
 #include "coordinator/pause.h"
+#include "coordinator/strays.h"
 #include "coordinator/succession.h"
 
 #include <assert.h>
@@ -29,7 +30,8 @@ enum stage {
     SUCCEED, /* FENCE and ACTIVATE */
     END,
     START_OVER,
-    GIVE_UP,
+    LET_GO, /* GIVE_UP: first the source ... */
+    DROP, /* ... then the target */
 };
 
 static const char *const stage_names[] = {
@@ -37,7 +39,7 @@ static const char *const stage_names[] = {
     [HOLD] = "handing over",    [SEAL] = "handing over", [REST] = "handing over",
     [FINISH] = "handing over",  [UNSEAL] = "copying",    [COMMIT] = "handing over",
     [SUCCEED] = "handing over", [END] = "ending",        [START_OVER] = "starting over",
-    [GIVE_UP] = "giving up",
+    [LET_GO] = "giving up",     [DROP] = "giving up",
 };
 
 struct sc_mover {
@@ -50,7 +52,7 @@ struct sc_mover {
     struct sc_errands *errands;
     bool waits; /* the stage's question has to be asked, at retry_ms */
     uint64_t retry_ms;
-    bool paused, giving_up;
+    bool paused;
     enum sc_status verdict; /* when it ends; SC_OK: moved */
     char why[SC_WHY_SIZE]; /* of the verdict */
     char trouble[SC_WHY_SIZE];
@@ -61,10 +63,9 @@ struct sc_mover {
     struct sc_msg_seal_reply sealed;
     uint64_t lease_over_ms; /* from when on the source certainly answers no reads */
     struct sc_succession succession; /* SUCCEED */
-    /* Where to go when the source is unsealed: COPY, IMPORT, START_OVER or GIVE_UP. */
+    /* Where to go when the source is unsealed: COPY, IMPORT, START_OVER or LET_GO. */
     enum stage after;
     bool left_sealed; /* the connection to the source was lost while it was sealed */
-    bool dropped; /* what another move had left at the target */
 };
 
 static void advance(struct sc_mover *mover);
@@ -214,7 +215,7 @@ static bool unseal_first(struct sc_mover *mover, enum stage after)
     if (!is_sealed(mover) || !is_up(source(mover))) {
         return false;
     }
-    if (mover->after == COPY || after == GIVE_UP) {
+    if (mover->after == COPY || after == LET_GO) {
         mover->after = after;
     }
     if (mover->stage != UNSEAL) {
@@ -310,33 +311,65 @@ static void commit(struct sc_mover *mover)
 
 /* ---- Giving up ---- */
 
-/* The source keeps owning. */
+static bool is_giving_up(const struct sc_mover *mover)
+{
+    return mover->stage == LET_GO || mover->stage == DROP;
+}
+
+/* The source keeps owning. Both ends are asked to forget the move until they say that they have; a
+ * shard that is not there is told when it comes back (see strays.h). */
 static void come_to_nothing(struct sc_mover *mover, enum sc_status status, const char *why)
 {
     mover->verdict = status;
     sc_why(mover->why, "%s", why);
-    if (!unseal_first(mover, GIVE_UP)) {
+    if (!unseal_first(mover, LET_GO)) {
         sc_carrier_rewind(&mover->carrier, 0);
-        go(mover, GIVE_UP, 0);
+        go(mover, LET_GO, 0);
     }
 }
 
-/* Asks both ends to forget the move, and waits for nothing: a shard that is not there now is told
- * when it is known to carry on with it. */
-static void give_up(struct sc_mover *mover)
+/* The source is not sealed any more, or away. */
+static void go_on_to_drop(struct sc_mover *mover)
+{
+    release(mover);
+    go(mover, DROP, 0);
+}
+
+static void let_go(struct sc_mover *mover)
 {
     sc_failpoint("move_before_give_up");
-    (void)sc_carrier_release(&mover->carrier, source(mover));
-    (void)sc_carrier_drop(&mover->carrier, target(mover), mover->move);
-    sc_errands_forget(mover->errands); /* whatever they say */
-    release(mover);
-    end(mover);
+    mover->waits = !sc_carrier_release(&mover->carrier, source(mover));
+    if (mover->waits) {
+        go_on_to_drop(mover);
+    }
+}
+
+static void drop(struct sc_mover *mover)
+{
+    sc_failpoint("move_before_drop");
+    mover->waits = !sc_carrier_drop(&mover->carrier, target(mover));
+    if (mover->waits) {
+        end(mover);
+    }
+}
+
+/* While giving up: an answer that is none is waited for as long as the shard is there. */
+static void take_farewell(struct sc_mover *mover, const struct sc_errand_answer *answer)
+{
+    const struct sc_backend *asked = mover->stage == LET_GO ? source(mover) : target(mover);
+    bool lost = answer->verdict == SC_ERRAND_LOST && is_up(asked);
+    if (lost || answer->verdict == SC_ERRAND_AGAIN) {
+        go(mover, mover->stage, RETRY_MS);
+    } else if (mover->stage == LET_GO) {
+        go_on_to_drop(mover);
+    } else {
+        end(mover);
+    }
 }
 
 void sc_mover_give_up(struct sc_mover *mover)
 {
-    if (is_before_commit(mover) && mover->stage != GIVE_UP && !mover->giving_up) {
-        mover->giving_up = true;
+    if (is_before_commit(mover) && !is_giving_up(mover)) {
         come_to_nothing(mover, SC_UNAVAILABLE, "the move was called off");
         advance(mover);
     }
@@ -365,7 +398,8 @@ static bool take_export(struct sc_mover *mover, struct sc_msg_reply *reply)
     if (!sc_carrier_exported(&mover->carrier, &exported)) {
         note_trouble(mover, "the log of the source has changed: the copy starts over");
         release(mover);
-        go(mover, START_OVER, 0);
+        go(mover, mover->after == LET_GO ? LET_GO : START_OVER, 0);
+        mover->after = COPY;
         return true;
     }
     stay(mover, COPY);
@@ -436,32 +470,11 @@ static void repeat(struct sc_mover *mover, enum sc_op op)
     }
 }
 
-/* The target refuses since slots arrive there by another move, which nobody carries on. */
-static bool drops_another(struct sc_mover *mover)
-{
-    uint64_t other = sc_backend_hello(target(mover))->importing;
-    if (mover->stage != IMPORT || other == 0 || other == mover->move || mover->dropped) {
-        return false;
-    }
-    mover->dropped = true;
-    return sc_carrier_drop(&mover->carrier, target(mover), other);
-}
-
-static void fail(struct sc_mover *mover, const struct sc_errand_answer *answer)
-{
-    int status = answer->reply.status;
-    if (mover->stage == UNSEAL) {
-        mover->stage = COPY; /* x.export unseals before anything else */
-    }
-    if (status != SC_DENIED || !drops_another(mover)) {
-        come_to_nothing(mover, status == SC_OK ? SC_INTERNAL : (enum sc_status)status, answer->why);
-    }
-}
-
 static void take_answer(struct sc_mover *mover, struct sc_errand_answer *answer)
 {
-    if (answer->op == SC_OP_X_RELEASE) {
-        release(mover); /* if it was lost, so was the connection */
+    int status = answer->reply.status;
+    if (is_giving_up(mover)) {
+        take_farewell(mover, answer);
         return;
     }
     if (answer->verdict == SC_ERRAND_GOOD && !take(mover, answer->op, &answer->reply)) {
@@ -495,7 +508,10 @@ static void take_answer(struct sc_mover *mover, struct sc_errand_answer *answer)
         }
         break;
     case SC_ERRAND_FATAL:
-        fail(mover, answer);
+        if (mover->stage == UNSEAL) {
+            mover->stage = COPY; /* x.export unseals before anything else */
+        }
+        come_to_nothing(mover, status == SC_OK ? SC_INTERNAL : (enum sc_status)status, answer->why);
         break;
     }
 }
@@ -522,11 +538,11 @@ static void begin(struct sc_mover *mover, uint64_t delay_ms)
         return;
     }
     mover->left_sealed = mover->left_sealed || is_sealed(mover);
-    bool granted = mover->stage == IMPORT || sc_mover_may_grant(mover, source(mover));
+    bool granted = sc_mover_may_grant(mover, source(mover));
     sc_carrier_rewind(&mover->carrier, 0);
     sc_carrier_forget_gap(&mover->carrier);
     release(mover);
-    go(mover, mover->after == GIVE_UP ? GIVE_UP : IMPORT, delay_ms);
+    go(mover, mover->after == LET_GO ? LET_GO : IMPORT, delay_ms);
     mover->after = COPY;
     if (!granted && source(mover) != NULL) {
         sc_backend_grant(source(mover)); /* it may have come back meanwhile, and waits */
@@ -548,7 +564,7 @@ struct sc_mover *sc_mover_start(const struct sc_mover_owner *owner, uint64_t mov
     sc_carrier_init(&mover->carrier, mover->errands, batch, keys, bytes);
     if (batch->epoch != 0) {
         /* An earlier coordinator may have sealed the source just before. */
-        mover->lease_over_ms = sc_clock_mono_ms() + LEASE_MS + SC_PAUSE_MS;
+        mover->lease_over_ms = sc_clock_mono_ms() + LEASE_MS + SC_BACKEND_CLOCK_MS;
         begin_succession(mover);
     } else {
         begin(mover, 0);
@@ -568,6 +584,17 @@ void sc_mover_free(struct sc_mover *mover)
 
 /* ---- Going on ---- */
 
+/* What an earlier move has left there has to be gone first. */
+static void ask_import(struct sc_mover *mover)
+{
+    const struct sc_strays *strays = mover->owner->fleet->strays;
+    if (sc_strays_any(strays, mover->from) || sc_strays_any(strays, mover->to)) {
+        go(mover, IMPORT, RETRY_MS);
+    } else {
+        mover->waits = !sc_carrier_import(&mover->carrier, target(mover));
+    }
+}
+
 static bool ask_seal(struct sc_mover *mover)
 {
     uint64_t until_ms = 0;
@@ -586,7 +613,7 @@ static void ask_next(struct sc_mover *mover)
     }
     switch (mover->stage) {
     case IMPORT:
-        mover->waits = !sc_carrier_import(carrier, target(mover));
+        ask_import(mover);
         break;
     case EXPORT:
     case UNSEAL:
@@ -599,10 +626,13 @@ static void ask_next(struct sc_mover *mover)
         mover->waits = !sc_carrier_finish(carrier, target(mover), &mover->sealed);
         break;
     case START_OVER:
-        mover->waits = !sc_carrier_drop(carrier, target(mover), mover->move);
+        mover->waits = !sc_carrier_drop(carrier, target(mover));
         break;
-    case GIVE_UP:
-        give_up(mover);
+    case LET_GO:
+        let_go(mover);
+        break;
+    case DROP:
+        drop(mover);
         break;
     default:
         break;
@@ -661,28 +691,30 @@ void sc_mover_pause(struct sc_mover *mover, bool paused)
     advance(mover);
 }
 
-/* The source is back, and sealed if it has not been restarted: before any request it is told to let
- * go, and those that it would refuse until then wait. */
+/* The source is back, and sealed if it has not been restarted: it has to be unsealed before any
+ * request gets there. */
 static void unseal_again(struct sc_mover *mover)
 {
     mover->left_sealed = false;
+    mover->after = mover->after == COPY ? IMPORT : mover->after;
     sc_pause_wait(&mover->pause, sc_backend_lanes(source(mover)), &mover->slots);
-    (void)sc_carrier_release(&mover->carrier, source(mover));
+    unseal(mover);
 }
 
 void sc_mover_on_change(struct sc_mover *mover, struct sc_backend *backend)
 {
-    bool before = is_before_commit(mover) && mover->stage != GIVE_UP;
-    bool ours = backend == source(mover) || backend == target(mover);
-    if (backend == source(mover) && mover->left_sealed && sc_backend_up(backend)) {
+    bool before = is_before_commit(mover) && !is_giving_up(mover);
+    if (backend != source(mover) && backend != target(mover)) {
+        return;
+    }
+    if (before && !sc_backend_up(backend) && mover->stage != IMPORT) {
+        begin(mover, RETRY_MS);
+    } else if (before && backend == source(mover) && sc_backend_up(backend) &&
+               (mover->left_sealed || mover->stage == UNSEAL) &&
+               !sc_backend_lanes(backend)->holding) {
         unseal_again(mover);
     }
-    if (ours && before && !sc_backend_up(backend) && mover->stage != IMPORT) {
-        begin(mover, RETRY_MS);
-    }
-    if (ours) {
-        advance(mover);
-    }
+    advance(mover);
 }
 
 bool sc_mover_may_grant(const struct sc_mover *mover, const struct sc_backend *backend)
@@ -696,8 +728,7 @@ bool sc_mover_may_grant(const struct sc_mover *mover, const struct sc_backend *b
 
 bool sc_mover_is_cutting_over(const struct sc_mover *mover)
 {
-    return mover->stage == HOLD || is_sealed(mover) || mover->stage == COMMIT ||
-           mover->stage == SUCCEED;
+    return mover->pause.since_ns != 0 || mover->stage == COMMIT || mover->stage == SUCCEED;
 }
 
 void sc_mover_figures(const struct sc_mover *mover, struct sc_mover_figures *figures)

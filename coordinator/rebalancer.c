@@ -5,7 +5,6 @@
 #include "coordinator/draft.h"
 #include "coordinator/flows.h"
 #include "coordinator/preview.h"
-#include "coordinator/strays.h"
 #include "coordinator/throttle.h"
 #include "coordinator/wish.h"
 
@@ -331,7 +330,6 @@ void sc_rebalancer_on_change(struct sc_rebalancer *rebalancer, struct sc_backend
 {
     sc_flows_on_change(rebalancer->flows, backend);
     if (sc_backend_up(backend)) {
-        sc_strays_look(&rebalancer->fleet->cluster, backend);
         plan_soon(rebalancer, 0);
     }
 }

@@ -4,13 +4,31 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/clock.h"
+
 static const struct sc_msg_limits limits = {.value_max = SC_VALUE_MAX_DEFAULT};
+
+static void put_move(struct sc_buf *out, const char *name, uint64_t move)
+{
+    sc_mp_put_cstr(out, name);
+    if (move == 0) {
+        sc_mp_put_nil(out);
+    } else {
+        sc_mp_put_uint(out, move);
+    }
+}
 
 static void put_hello(const struct fake_shard *shard, struct sc_buf *out)
 {
     sc_mp_put_array(out, 2);
     sc_mp_put_uint(out, 0);
-    sc_mp_put_map(out, 5);
+    sc_mp_put_map(out, shard->tells_clock ? 8 : 5);
+    if (shard->tells_clock) {
+        sc_mp_put_cstr(out, "clock_ms");
+        sc_mp_put_uint(out, sc_clock_mono_ms());
+        put_move(out, "importing", shard->importing);
+        put_move(out, "exporting", shard->exporting);
+    }
     sc_mp_put_cstr(out, "adopted");
     sc_mp_put_bool(out, shard->adopted);
     sc_mp_put_cstr(out, "cluster");
@@ -37,11 +55,16 @@ static void note_put(struct fake_shard *shard, const struct sc_msg_request *item
 static void put_item_reply(struct fake_shard *shard, const struct sc_msg_request *item,
                            struct sc_buf *out)
 {
-    if (item->op == SC_OP_PUT) {
+    int status = shard->judge != NULL ? shard->judge(shard, item) : SC_OK;
+    if (item->op == SC_OP_PUT && shard->judge == NULL) {
         note_put(shard, item);
     }
-    if (shard->moved) {
+    if (status == SC_MOVED || shard->moved) {
         sc_msg_reply_moved(out, "not mine", 9, sc_slice_str(""));
+    } else if (status != SC_OK) {
+        sc_msg_reply_status(out, status, "a test has it so");
+    } else if (item->op == SC_OP_GET && shard->judge != NULL) {
+        sc_msg_reply_uint(out, shard->last_put);
     } else if (item->op == SC_OP_GET && shard->value_size > 0) {
         struct sc_buf value = {0};
         memset(sc_buf_reserve(&value, shard->value_size), 'v', shard->value_size);
@@ -129,6 +152,9 @@ static void answer(struct fake_shard *shard, const struct sc_sp_origin *origin,
     char why[SC_WHY_SIZE];
     ck_assert_int_eq(sc_msg_parse_request(body, &limits, &request, why), SC_OK);
     bool joined = request.op == SC_OP_X_JOIN || request.op == SC_OP_X_PEEK;
+    if (shard->takes != NULL && shard->takes(shard, &request, origin, body)) {
+        return;
+    }
     struct sc_buf *out = sc_sp_reply_begin(origin);
     if (joined && shard->nonsense) {
         sc_buf_append(out, "\xc1", 1);

@@ -19,6 +19,8 @@ struct fake_shard {
     uint8_t cluster[16];
     uint64_t shard_id;
     uint64_t keys;
+    bool tells_clock;
+    uint64_t importing, exporting; /* 0: nothing */
 
     /* how it answers; set them with the hub's lock held */
     bool hold; /* keep the next x.join or x.peek unanswered ... */
@@ -31,6 +33,12 @@ struct fake_shard {
                              was a read; 0: all */
     uint32_t value_size; /* answer get with so many bytes; 0: with the key */
     int refuse; /* answer a message as a whole with this status; 0: do not */
+
+    /* Hooks for tests that play more. takes: true if it has answered or dropped the request. judge:
+     * the status of a request on a key; the value of a get is `last_put`. NULL: none. */
+    bool (*takes)(struct fake_shard *shard, const struct sc_msg_request *request,
+                  const struct sc_sp_origin *origin, struct sc_slice body);
+    int (*judge)(struct fake_shard *shard, const struct sc_msg_request *item);
 
     /* what came */
     uint64_t joins; /* x.join and x.peek */
