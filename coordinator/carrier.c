@@ -5,7 +5,10 @@
 
 #include <stdlib.h>
 
-#define CLOSE ((uint64_t)256 << 10) /* bytes of log that are little */
+#define CLOSE ((uint64_t)256 << 10) /* bytes of log that are little ... */
+#define CLOSE_READS 2u /* ... if they have not become less in so many reads ... */
+#define VERY_CLOSE ((uint64_t)16 << 10) /* ... and that are in any case */
+#define SYNCED_BYTES ((uint64_t)256 << 10) /* so much takes no time to sync */
 #define STUCK_READS 8u /* reads in a row after which the log that is left has not shrunk */
 #define POLL_MS 1u /* the source has to sync before it gives out more */
 
@@ -115,6 +118,7 @@ void sc_carrier_rewind(struct sc_carrier *carrier, uint64_t delay_ms)
 {
     sc_errands_forget(carrier->errands);
     carrier->reading = carrier->writing = carrier->has_frame = carrier->read_all = false;
+    carrier->syncing = false;
     carrier->read_ms = sc_clock_mono_ms() + delay_ms;
     keep(&carrier->cursor, sc_buf_slice(&carrier->written));
 }
@@ -140,7 +144,8 @@ void sc_carrier_forget_gap(struct sc_carrier *carrier)
 
 bool sc_carrier_is_close(const struct sc_carrier *carrier)
 {
-    return carrier->gap < CLOSE ||
+    return carrier->gap < VERY_CLOSE ||
+           (carrier->gap < CLOSE && carrier->reads_since_least >= CLOSE_READS) ||
            (carrier->gap != SC_MSG_GAP_UNKNOWN && carrier->reads_since_least >= STUCK_READS);
 }
 
@@ -167,6 +172,7 @@ void sc_carrier_write(struct sc_carrier *carrier, struct sc_backend *target)
     sc_msg_put_write(&request, carrier->move, carrier->import_token,
                      sc_buf_slice(&carrier->frame_cursor), sc_buf_slice(&carrier->mark),
                      sc_buf_slice(&carrier->frame));
+    carrier->sent += carrier->frame.size;
     carrier->writing = sc_errands_ask(carrier->errands, target, SC_OP_X_WRITE, &request);
     carrier->has_frame = !carrier->writing;
     keep(&carrier->sent_cursor, sc_buf_slice(&carrier->frame_cursor));
@@ -209,6 +215,7 @@ bool sc_carrier_take_read(struct sc_carrier *carrier, struct sc_msg_reply *reply
         keep(&carrier->frame_cursor, read.cursor);
         carrier->has_frame = true;
         carrier->bytes_done += read.frame.size;
+        carrier->read_all = rest && read.gap == 0;
         *bytes = read.frame.size;
         return true;
     }
@@ -222,6 +229,25 @@ bool sc_carrier_take_read(struct sc_carrier *carrier, struct sc_msg_reply *reply
         sc_sp_hub_set_timer(hub, carrier->read_ms);
     }
     return true;
+}
+
+bool sc_carrier_is_synced(const struct sc_carrier *carrier)
+{
+    return carrier->sent - carrier->sent_synced <= SYNCED_BYTES;
+}
+
+void sc_carrier_sync(struct sc_carrier *carrier, struct sc_backend *target)
+{
+    struct sc_buf request = {0};
+    carrier->sent_at_sync = carrier->sent;
+    sc_msg_put_op(&request, SC_OP_SYNC, 0);
+    carrier->syncing = sc_errands_ask(carrier->errands, target, SC_OP_SYNC, &request);
+}
+
+void sc_carrier_take_sync(struct sc_carrier *carrier)
+{
+    carrier->syncing = false;
+    carrier->sent_synced = carrier->sent_at_sync;
 }
 
 bool sc_carrier_is_idle(const struct sc_carrier *carrier)

@@ -34,6 +34,10 @@ struct sc_carrier {
     uint64_t least_gap;
     uint32_t reads_since_least;
     uint64_t read_ms; /* not before */
+    bool syncing; /* the target was asked to */
+    uint64_t sent; /* bytes of frames, ever ... */
+    uint64_t sent_at_sync; /* ... when it was asked to sync last ... */
+    uint64_t sent_synced; /* ... and so many of them are synced */
     uint64_t bytes_done; /* of all frames that were read, ever */
 };
 
@@ -71,6 +75,13 @@ void sc_carrier_watch_gap(struct sc_carrier *carrier);
 
 /* Whether little of the log is left, or it does not get less. */
 bool sc_carrier_is_close(const struct sc_carrier *carrier);
+
+/* Whether the target has been sent little since it last synced what it has. */
+bool sc_carrier_is_synced(const struct sc_carrier *carrier);
+
+/* Has it synced: that need not be done while requests wait. */
+void sc_carrier_sync(struct sc_carrier *carrier, struct sc_backend *target);
+void sc_carrier_take_sync(struct sc_carrier *carrier);
 
 /* The source is sealed: what is there now is read to its end. */
 void sc_carrier_begin_rest(struct sc_carrier *carrier);

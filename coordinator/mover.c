@@ -15,6 +15,7 @@
 #define LEASE_MS 2000u /* a sealed source answers reads for so long */
 #define RETRY_MS 100u /* after an answer that says so, or none */
 #define ATTEMPT_MS 100u /* between one cut-over that was given up and the next one */
+#define SYNCS_MAX 3u /* before an attempt */
 #define POLL_MS 1u /* the same for what copies while requests wait */
 
 enum stage {
@@ -59,6 +60,7 @@ struct sc_mover {
 
     struct sc_carrier carrier;
     struct sc_pause pause;
+    uint32_t syncs; /* before the next attempt */
     uint64_t attempt_ms; /* no attempt before */
     struct sc_msg_seal_reply sealed;
     uint64_t lease_over_ms; /* from when on the source certainly answers no reads */
@@ -145,6 +147,18 @@ static bool wants_cut_over(const struct sc_mover *mover)
            !mover->paused && sc_clock_mono_ms() >= mover->attempt_ms;
 }
 
+/* Everything but the last bytes is on the target's disk before requests have to wait. Writers that
+ * are faster than its disk do not put that off for ever. */
+static bool prepare_cut_over(struct sc_mover *mover)
+{
+    struct sc_carrier *carrier = &mover->carrier;
+    if (!carrier->syncing && !sc_carrier_is_synced(carrier) && mover->syncs < SYNCS_MAX) {
+        mover->syncs++;
+        sc_carrier_sync(carrier, target(mover));
+    }
+    return !carrier->syncing;
+}
+
 static bool may_read(const struct sc_mover *mover)
 {
     if (!sc_carrier_can_read(&mover->carrier)) {
@@ -162,6 +176,7 @@ static void hold(struct sc_mover *mover)
 {
     sc_failpoint("move_before_hold");
     mover->stage = HOLD;
+    mover->syncs = 0;
     sc_pause_begin(&mover->pause, sc_backend_lanes(source(mover)), &mover->slots);
 }
 
@@ -169,7 +184,7 @@ static void copy(struct sc_mover *mover)
 {
     struct sc_carrier *carrier = &mover->carrier;
     sc_carrier_write(carrier, target(mover));
-    if (!wants_cut_over(mover)) {
+    if (!wants_cut_over(mover) || !prepare_cut_over(mover)) {
         if (may_read(mover)) {
             sc_carrier_read(carrier, source(mover));
         }
@@ -177,6 +192,7 @@ static void copy(struct sc_mover *mover)
         hold(mover);
     }
     if (mover->stage == REST && carrier->read_all && sc_carrier_is_idle(carrier)) {
+        sc_pause_lap(&mover->pause, SC_PAUSE_COPIED);
         go(mover, FINISH, 0);
     }
 }
@@ -251,10 +267,26 @@ static void end(struct sc_mover *mover)
     sc_fleet_record(mover->owner->fleet, &change, on_ended, mover);
 }
 
+static void log_pause(struct sc_mover *mover)
+{
+    const uint32_t *us = mover->pause.laps_us;
+    if (mover->pause.since_ns == 0) {
+        return; /* nobody waited, or an earlier coordinator died of it */
+    }
+    sc_pause_lap(&mover->pause, SC_PAUSE_GRANTED);
+    sc_log_info("move %" PRIu64 ": they waited %" PRIu32 " us for answers on their way, %" PRIu32
+                " for the seal, %" PRIu32 " for the rest, %" PRIu32 " for the target, %" PRIu32
+                " for the map log, %" PRIu32 " for the grants; attempts %" PRIu64,
+                mover->move, us[SC_PAUSE_QUIET], us[SC_PAUSE_SEALED], us[SC_PAUSE_COPIED],
+                us[SC_PAUSE_READY], us[SC_PAUSE_RECORDED], us[SC_PAUSE_GRANTED],
+                mover->pause.attempts);
+}
+
 static void succeed(struct sc_mover *mover)
 {
     sc_succession_advance(&mover->succession);
     if (mover->succession.stage == SC_SUCCESSION_DONE) {
+        log_pause(mover);
         sc_pause_end_at_target(&mover->pause, sc_backend_lanes(target(mover)));
         end(mover);
     }
@@ -272,6 +304,7 @@ static void begin_succession(struct sc_mover *mover)
 static void moved(struct sc_mover *mover)
 {
     sc_failpoint("move_committed");
+    sc_pause_lap(&mover->pause, SC_PAUSE_RECORDED);
     if (sc_backend_lanes(source(mover))->holding) {
         sc_lanes_hand_over(sc_backend_lanes(source(mover)), sc_backend_lanes(target(mover)));
     } else if (is_up(target(mover))) {
@@ -305,6 +338,7 @@ static void commit(struct sc_mover *mover)
 {
     struct sc_change change = {.kind = SC_CHANGE_MOVED, .move = mover->move};
     sc_failpoint("move_before_commit");
+    sc_pause_lap(&mover->pause, SC_PAUSE_READY);
     stay(mover, COMMIT);
     sc_fleet_record(mover->owner->fleet, &change, on_moved, mover);
 }
@@ -427,6 +461,7 @@ static bool take_seal(struct sc_mover *mover, struct sc_msg_reply *reply)
     if (!sc_msg_read_seal(reply, &mover->sealed)) {
         return false;
     }
+    sc_pause_lap(&mover->pause, SC_PAUSE_SEALED);
     stay(mover, REST);
     sc_carrier_begin_rest(&mover->carrier);
     return true;
@@ -475,6 +510,10 @@ static void take_answer(struct sc_mover *mover, struct sc_errand_answer *answer)
     int status = answer->reply.status;
     if (is_giving_up(mover)) {
         take_farewell(mover, answer);
+        return;
+    }
+    if (answer->op == SC_OP_SYNC) {
+        sc_carrier_take_sync(&mover->carrier); /* if it failed, x.finish will, too */
         return;
     }
     if (answer->verdict == SC_ERRAND_GOOD && !take(mover, answer->op, &answer->reply)) {
@@ -639,6 +678,21 @@ static void ask_next(struct sc_mover *mover)
     }
 }
 
+/* Until requests on their way are answered the copy goes on. */
+static void wait_for_quiet(struct sc_mover *mover)
+{
+    struct sc_carrier *carrier = &mover->carrier;
+    sc_carrier_write(carrier, target(mover));
+    if (!sc_lanes_quiet(sc_backend_lanes(source(mover)))) {
+        if (sc_carrier_can_read(carrier)) {
+            sc_carrier_read(carrier, source(mover));
+        }
+    } else if (!carrier->reading) {
+        sc_pause_lap(&mover->pause, SC_PAUSE_QUIET);
+        go(mover, SEAL, 0);
+    }
+}
+
 /* While requests wait. */
 static void hand_over(struct sc_mover *mover)
 {
@@ -648,10 +702,12 @@ static void hand_over(struct sc_mover *mover)
             return;
         }
         unseal(mover);
-    } else if (mover->stage == HOLD && sc_lanes_quiet(sc_backend_lanes(source(mover)))) {
-        go(mover, SEAL, 0);
+    } else if (mover->stage == HOLD) {
+        wait_for_quiet(mover);
     } else if (mover->stage == REST) {
         copy(mover);
+    } else {
+        sc_carrier_write(&mover->carrier, target(mover));
     }
     ask_next(mover);
 }

@@ -12,7 +12,8 @@
  * - IMPORT: the target makes room, and tells from where to go on after an interruption;
  * - EXPORT: the source notes its place in its log;
  * - COPY: frames from the source to the target, one being read while another is written; first
- *   every key there is, then what was logged since, until little is left;
+ *   every key there is, then what was logged since, until little is left, and the target has all
+ *   but the last of it on disk;
  * - HOLD: new requests that may write to these slots wait here, those on their way are answered;
  * - SEAL: the source refuses writes to them, and tells what it has;
  * - REST: the last records;

@@ -29,14 +29,23 @@ void sc_pause_begin(struct sc_pause *pause, struct sc_lanes *source, const struc
         most_ms *= 2;
     }
     pause->attempts++;
+    memset(pause->laps_us, 0, sizeof pause->laps_us);
     pause->over_ms = sc_clock_mono_ms() + most_ms;
     sc_pause_wait(pause, source, slots);
+    pause->lap_ns = pause->since_ns;
     sc_sp_hub_set_timer(sc_backend_hub(source->backend), pause->over_ms);
 }
 
 bool sc_pause_is_over(const struct sc_pause *pause)
 {
     return sc_clock_mono_ms() >= pause->over_ms;
+}
+
+void sc_pause_lap(struct sc_pause *pause, enum sc_pause_lap lap)
+{
+    uint64_t now_ns = sc_clock_mono_ns();
+    pause->laps_us[lap] = (uint32_t)((now_ns - pause->lap_ns) / 1000);
+    pause->lap_ns = now_ns;
 }
 
 void sc_pause_give_up(struct sc_pause *pause)

@@ -16,9 +16,22 @@
 #define SC_PAUSE_MS 50u /* the longest that requests wait for one attempt at first */
 #define SC_PAUSE_MOST_MS 800u /* the longest that an attempt may take */
 
+/* What is waited for in it. */
+enum sc_pause_lap {
+    SC_PAUSE_QUIET, /* requests on their way are answered */
+    SC_PAUSE_SEALED,
+    SC_PAUSE_COPIED,
+    SC_PAUSE_READY,
+    SC_PAUSE_RECORDED,
+    SC_PAUSE_GRANTED,
+    SC_PAUSE_LAPS
+};
+
 /* Readable. All zero at first. */
 struct sc_pause {
     uint64_t since_ns; /* 0: no requests wait */
+    uint64_t lap_ns; /* when the last lap ended */
+    uint32_t laps_us[SC_PAUSE_LAPS]; /* of this attempt, or the last one */
     uint64_t over_ms; /* when the attempt is to be given up */
     uint64_t attempts; /* that were begun */
     uint64_t given_up; /* of these */
@@ -33,6 +46,9 @@ void sc_pause_begin(struct sc_pause *pause, struct sc_lanes *source,
 void sc_pause_wait(struct sc_pause *pause, struct sc_lanes *source, const struct sc_slotset *slots);
 
 bool sc_pause_is_over(const struct sc_pause *pause);
+
+/* What was waited for has come. */
+void sc_pause_lap(struct sc_pause *pause, enum sc_pause_lap lap);
 
 /* The attempt was given up: the next one may get more time. */
 void sc_pause_give_up(struct sc_pause *pause);

@@ -482,6 +482,7 @@ END_TEST
 START_TEST(requests_on_their_way_that_are_not_answered_in_time_end_the_attempt)
 {
     ends[0].shard.hold = ends[0].shard.hold_second = true;
+    arrange(0, FAKE_ENDS_LATE); /* by then they are on their way */
     start();
     while (!both_up()) {
         nap();
