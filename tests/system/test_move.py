@@ -336,6 +336,96 @@ class CrashTest(MoveTest):
             shard.start()
         self.finish(fleet, load)
 
+    def wait_stopped(self, daemon, step):
+        """Until it has stopped itself at a failpoint."""
+        flags = os.WSTOPPED | os.WNOWAIT | os.WNOHANG
+        wait_for(lambda: os.waitid(os.P_PID, daemon.process.pid, flags), step + " to be passed", 30)
+
+    def test_shards_are_killed_while_the_coordinator_is_at_any_step(self):
+        """The coordinator stands at a step; whoever dies meanwhile is back before it goes on, or not."""
+        cases = [(step, victims) for step in STEPS
+                 for victims in ("source", "target", "source target", "source coordinator",
+                                 "target coordinator")]
+        for step, victims in self.some(cases, 3):
+            back = random.random() < 0.5
+            with self.subTest(step=step, victims=victims, back=back):
+                fleet, load = self.loaded_fleet()
+                self.restart_with(fleet.coordinator, step + ":1:stop")
+                fleet.wait_up()
+                self.add_shard(fleet)
+                self.wait_stopped(fleet.coordinator, step)
+                names = {"source": fleet.shards[0], "target": fleet.shards[2],
+                         "coordinator": fleet.coordinator}
+                dead = [names[name] for name in victims.split()]
+                for daemon in dead:
+                    daemon.kill()
+                if back:
+                    for shard in dead:
+                        if shard is not fleet.coordinator:
+                            shard.start()
+                if fleet.coordinator in dead:
+                    self.restart_with(fleet.coordinator, "")
+                else:
+                    fleet.coordinator.thaw()
+                for shard in dead:
+                    if not shard.running():
+                        wait_for(lambda: "down" in fleet.states().values(), "a shard to be missed")
+                        shard.start()
+                self.again(fleet, load)
+
+    def test_a_move_is_called_off_whoever_dies(self):
+        cases = [(step, victim) for step in ("move_before_give_up", "move_before_drop")
+                 for victim in ("source", "target", "coordinator")]
+        keys = [b"k%d" % n for n in range(4000)]
+        for step, victim in self.some(cases, 2):
+            with self.subTest(step=step, victim=victim):
+                fleet, load = self.loaded_fleet()
+                self.restart_with(fleet.coordinator, step + ":1:stop")
+                fleet.wait_up()
+                with harness.Client(fleet.url) as client:
+                    client.ok("mput", [[key, b"x" * 1000] for key in keys])
+                    client.ok("rebalance", {"bytes_per_second": 1000})
+                    self.add_shard(fleet)
+                    wait_for(lambda: any(move["bytes_done"] > 0
+                                         for move in client.ok("rebalance")["moves"]), "a frame")
+                    client.send("rebalance", {"cancel": True})
+                    self.wait_stopped(fleet.coordinator, step)
+                if victim == "coordinator":
+                    fleet.coordinator.kill()
+                    self.restart_with(fleet.coordinator, "")
+                else:
+                    shard = fleet.shards[0 if victim == "source" else 2]
+                    shard.kill()
+                    fleet.coordinator.thaw()
+                    wait_for(lambda: "down" in fleet.states().values(), "a shard to be missed")
+                    shard.start()
+                wait_for(lambda: fleet.states() and "down" not in fleet.states().values(),
+                         "every shard to be back")
+                with harness.Client(fleet.url) as client:
+                    client.ok("mdel", keys)
+                self.rebalance(fleet, {"pause": False, "bytes_per_second": 0})
+                self.again(fleet, load)
+
+    def test_the_map_log_fails_at_any_entry(self):
+        """An entry that could not be written is tried again. When nobody knows whether it was, the
+        coordinator has to be restarted."""
+        cases = [(what, entry) for what in ("write", "sync") for entry in range(4, 12)]
+        for what, entry in self.some(cases, 2):
+            with self.subTest(what=what, entry=entry):
+                fleet = self.fleet(shards=2)
+                load = Load(self, [fleet.url], random.random(), writers=2,
+                            allowed=(UNAVAILABLE, UNKNOWN, BUSY), timeout=5)
+                load.wait_for_progress(100)
+                self.restart_with(fleet.coordinator, "maplog_%s:%d:fail" % (what, entry))
+                fleet.wait_up()
+                self.add_shard(fleet)
+                wait_for(lambda: b"could not be recorded" in fleet.coordinator.text(),
+                         "the entry to fail", 30)
+                if what == "sync":
+                    fleet.coordinator.kill()
+                    self.restart_with(fleet.coordinator, "")
+                self.again(fleet, load)
+
 
 if __name__ == "__main__":
     harness.main()
