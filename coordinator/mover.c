@@ -14,6 +14,7 @@
 
 #define LEASE_MS 2000u /* a sealed source answers reads for so long */
 #define RETRY_MS 100u /* after an answer that says so, or none */
+#define RECORD_MS 1000u /* after an entry of the map log that could not be written */
 #define ATTEMPT_MS 100u /* between one cut-over that was given up and the next one */
 #define SYNCS_MAX 3u /* before an attempt */
 #define POLL_MS 1u /* the same for what copies while requests wait */
@@ -242,21 +243,26 @@ static bool unseal_first(struct sc_mover *mover, enum stage after)
 
 /* ---- The commit, and what follows ---- */
 
-static void tell_and_free(struct sc_mover *mover, enum sc_status status, const char *why)
+static void tell_and_free(struct sc_mover *mover)
 {
+    enum sc_status verdict = mover->verdict;
     const struct sc_mover_owner *owner = mover->owner;
     uint64_t move = mover->move;
     char text[SC_WHY_SIZE];
-    sc_why(text, "%s", why);
+    sc_why(text, "%s", mover->why);
     sc_mover_free(mover);
-    owner->done(owner->arg, move, status, text);
+    owner->done(owner->arg, move, verdict, text);
 }
 
 static void on_ended(void *arg, enum sc_status status, const char *why)
 {
     struct sc_mover *mover = arg;
-    tell_and_free(mover, status == SC_OK ? mover->verdict : status,
-                  status == SC_OK ? mover->why : why);
+    if (status == SC_OK) {
+        tell_and_free(mover);
+    } else { /* until then both shards take part in no other move */
+        note_trouble(mover, why);
+        go(mover, END, RECORD_MS);
+    }
 }
 
 static void end(struct sc_mover *mover)
@@ -673,6 +679,9 @@ static void ask_next(struct sc_mover *mover)
     case DROP:
         drop(mover);
         break;
+    case END:
+        end(mover);
+        break;
     default:
         break;
     }
@@ -728,7 +737,6 @@ static void advance(struct sc_mover *mover)
         succeed(mover);
         break;
     case COMMIT:
-    case END:
         break;
     default:
         ask_next(mover);

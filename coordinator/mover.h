@@ -47,9 +47,8 @@ struct sc_mover_owner {
     /* Whether frames may be copied now (the rate); asked again at every sc_mover_poke. */
     bool (*may_copy)(void *arg);
     void (*copied)(void *arg, uint64_t bytes);
-    /* ENDED is recorded, or could not be (then `status` is not SC_OK although the slots may have
-     * moved). SC_OK: the slots are the target's. Else they are the source's, and `why` says why:
-     * SC_UNAVAILABLE, it was told to give up. The mover is freed by then. */
+    /* ENDED is recorded. SC_OK: the slots are the target's. Else they are the source's, and `why`
+     * says why: SC_UNAVAILABLE, it was told to give up. The mover is freed by then. */
     void (*done)(void *arg, uint64_t move, enum sc_status status, const char *why);
     void *arg;
 };
