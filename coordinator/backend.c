@@ -12,6 +12,7 @@
 #define HELLO_TIMEOUT_MS SC_BACKEND_CLOCK_MS
 #define FIGURES_MS 5000u /* so old may be what a shard says of its disk and memory */
 #define CLOCK_OLD_MS 60000u /* so old a reading of its clock is not kept for being a good one */
+#define ENTRY_RETRY_MS 1000u /* the map log is asked again for an entry that does not come */
 #define REFUSAL_RETRY_MS 2000u /* a refused shard is asked again: its trouble may pass */
 
 enum state { DOWN, HELLO, ADOPT, ADOPTED, GRANT, UP, REFUSED };
@@ -34,7 +35,7 @@ struct sc_backend {
     char why[SC_WHY_SIZE]; /* room for sc_backend_why */
     struct step step;
     bool step_busy;
-    uint64_t retry_at_ms; /* when REFUSED */
+    uint64_t retry_at_ms; /* when REFUSED, or ADOPTED */
     struct sc_introduction_hello hello;
     uint64_t hello_sent_ms, hello_replied_ms;
     struct step figures; /* asks again what it has, and for its clock */
@@ -199,6 +200,7 @@ void sc_backend_adopted(struct sc_backend *backend)
 static void request_log_entry(struct sc_backend *backend)
 {
     backend->state = ADOPTED;
+    backend->retry_at_ms = sc_clock_mono_ms() + ENTRY_RETRY_MS;
     if (sc_introduction_is_adopted(backend->shared->cluster, backend->shard_id)) {
         sc_backend_grant(backend);
     } else {
@@ -349,6 +351,10 @@ void sc_backend_tick(struct sc_backend *backend)
     if (sc_backend_up(backend) && !backend->figures_busy &&
         sc_clock_mono_ms() - backend->figures_ms >= FIGURES_MS) {
         ask_figures(backend);
+    }
+    if (backend->state == ADOPTED && !backend->step_busy &&
+        sc_clock_mono_ms() >= backend->retry_at_ms) {
+        request_log_entry(backend); /* it may have failed */
     }
     if (backend->state == REFUSED && !backend->step_busy &&
         sc_clock_mono_ms() >= backend->retry_at_ms) {
