@@ -202,6 +202,28 @@ static uint64_t bytes_left(struct sc_rebalancer *rebalancer, const uint32_t *aft
     return bytes > done ? bytes - done : 0;
 }
 
+/* Why it does not get on: a shard that the plan needs is down, or what happened to the last batch;
+ * "" if it does. */
+static const char *trouble_of(const struct sc_rebalancer *rebalancer, const uint32_t *after)
+{
+    const struct sc_fleet *fleet = rebalancer->fleet;
+    if (fleet->backend_count == 0) { /* they are closed already, as the fleet is just being */
+        return rebalancer->trouble;
+    }
+    for (uint32_t slot = 0; slot < SC_SLOT_COUNT && rebalancer->slots_left > 0; slot++) {
+        uint32_t from = fleet->cluster.owner[slot];
+        if (from == after[slot]) {
+            continue;
+        }
+        struct sc_backend *source = sc_fleet_backend(fleet, from);
+        struct sc_backend *target = sc_fleet_backend(fleet, after[slot]);
+        if (!sc_backend_up(source) || !sc_backend_up(target)) {
+            return sc_backend_why(sc_backend_up(source) ? target : source);
+        }
+    }
+    return rebalancer->trouble;
+}
+
 static void put_number(struct sc_buf *out, const char *name, uint64_t value)
 {
     sc_mp_put_cstr(out, name);
@@ -218,6 +240,7 @@ static void tell(void *arg, const struct sc_sp_origin *origin)
     bool moves = strcmp(state_name(rebalancer), "moving") == 0;
     uint64_t now = moves ? sc_throttle_rate(&rebalancer->throttle, sc_clock_mono_ms()) : 0;
     uint64_t rate = expected_rate(rebalancer) > 0 ? expected_rate(rebalancer) : now;
+    const char *trouble = trouble_of(rebalancer, after);
     free(after);
     struct sc_buf *out = sc_sp_reply_begin(origin);
     sc_mp_put_array(out, 2);
@@ -236,7 +259,7 @@ static void tell(void *arg, const struct sc_sp_origin *origin)
         sc_mp_put_nil(out);
     }
     sc_mp_put_cstr(out, "trouble");
-    sc_mp_put_cstr(out, rebalancer->trouble);
+    sc_mp_put_cstr(out, trouble);
     sc_mp_put_cstr(out, "moves");
     sc_flows_put(rebalancer->flows, out);
     sc_sp_reply_end(origin);

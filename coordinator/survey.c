@@ -101,7 +101,9 @@ static void on_wanted(void *arg, bool told)
 void sc_survey_want(struct sc_survey *survey, uint32_t slot)
 {
     uint32_t shard_id = survey->fleet->cluster.owner[slot];
-    if (!survey->asked[slot] && sc_backend_up(sc_fleet_backend(survey->fleet, shard_id))) {
+    const struct sc_backend *backend = sc_fleet_backend(survey->fleet, shard_id);
+    /* None: the fleet is just being closed. */
+    if (!survey->asked[slot] && backend != NULL && sc_backend_up(backend)) {
         sc_survey_ask(survey, shard_id, on_wanted, NULL);
     }
 }

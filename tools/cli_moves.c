@@ -258,7 +258,7 @@ bool sc_cli_moves_print_state(struct sc_cli *cli, struct sc_slice state)
     struct sc_slice trouble = text_of(state, "trouble");
     print_head(cli, state);
     if (trouble.size > 0) {
-        fputs("the last batch came to nothing: ", cli->out);
+        fputs("trouble: ", cli->out);
         print_clean(cli, trouble);
         fputc('\n', cli->out);
     }

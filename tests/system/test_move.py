@@ -246,6 +246,20 @@ class GrowTest(MoveTest):
         self.assertEqual(client.ok("count"), 4000)
 
 
+    def test_a_shard_that_is_down_is_waited_for_and_named(self):
+        fleet = self.fleet(shards=2)
+        client = fleet.client()
+        fleet.shards[1].kill()
+        fleet.wait_down(2)
+        client.ok("shard.remove", 2)
+        state = client.ok("rebalance")
+        self.assertEqual((state["state"], state["slots_left"]), ("moving", 8192))
+        self.assertIn("shard 2 at", state["trouble"])
+        fleet.shards[1].start()
+        wait_for(lambda: 2 not in fleet.states(), "the shard to leave", 60)
+        self.assertEqual(client.ok("rebalance")["trouble"], "")
+
+
 class CrashTest(MoveTest):
     """Any process dies at any step, and the moves end by themselves. A few steps, other ones each time;
     SC_MOVE_ALL=1: every step."""

@@ -100,7 +100,7 @@ START_TEST(the_state_is_a_line_and_a_table)
     ck_assert_str_eq(printed(),
                      "moving: 256 slots and about 1.0 MiB left; 2.0 KiB/s; at most 4.0 KiB/s; "
                      "about 1 min 30 s more\n"
-                     "the last batch came to nothing: no?disk\n"
+                     "trouble: no?disk\n"
                      "FROM  TO  SLOTS     COPIED       OF  ATTEMPTS   PAUSE  STAGE    TROUBLE\n"
                      "   1   3    256  512 bytes  1.0 MiB         1  1.5 ms  copying  slow?[2J\n");
 }
