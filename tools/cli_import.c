@@ -1,5 +1,8 @@
 /* import: records of a file or directory go into the store. */
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tools/cli_commands.h"
 #include "tools/import.h"
@@ -27,6 +30,13 @@ static bool read_options(struct sc_cli *cli, const struct sc_cli_args *args,
     return true;
 }
 
+static bool is_backup(const char *directory)
+{
+    char path[PATH_MAX];
+    int size = snprintf(path, sizeof path, "%s/backup.json", directory);
+    return size > 0 && (size_t)size < sizeof path && access(path, F_OK) == 0;
+}
+
 /* Finds the format, by its name or by what is there. */
 static const struct sc_import_format *find_format(struct sc_cli *cli, const char *name,
                                                   const char *path)
@@ -34,7 +44,9 @@ static const struct sc_import_format *find_format(struct sc_cli *cli, const char
     const struct sc_import_format *format = NULL;
     if (name == NULL || strcmp(name, "auto") == 0) {
         format = sc_import_detect(path);
-        if (format == NULL) {
+        if (format == NULL && is_backup(path)) {
+            sc_cli_complain(cli, 0, "import: %s is a backup: `shardcask restore` takes it", path);
+        } else if (format == NULL) {
             sc_cli_complain(cli, 0,
                             "import: %s is a directory neither of pybitcask (data_N.db) nor of "
                             "Bitcask (N.bitcask.data; of Riak, import the directory of each "

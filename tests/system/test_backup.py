@@ -269,6 +269,8 @@ class Restores(BackupTest):
         db.ok("put", "key-1", "newer")
         db.ok("put", "other", 1)
         self.assertIn("not empty", self.restore(other, self.directory, status=USAGE).err)
+        ran = shardcask(other.url, "import", self.directory)
+        self.assertEqual((ran.code, "shardcask restore" in ran.err), (USAGE, True), ran)
         self.assertEqual(db.ok("count"), 2)
         done = self.restore(other, self.directory, "--keep")
         self.assertEqual((done["restored"], done["kept"]), (999, 1))
