@@ -1,18 +1,22 @@
 #include "shard/durable.h"
 
 #include "common/bytes.h"
+#include "shard/bus.h"
 #include "shard/io.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #define MAGIC "SCASKDUR"
-#define FORMAT 1u
-#define MARK_SIZE 72u
-#define CHECKED_SIZE 64u
+#define FORMAT 2u
+#define COPY_SIZE 80u
+#define CHECKED_SIZE 72u
+#define CHECKED_SIZE_1 64u /* in format version 1 */
+#define FILE_SIZE (SC_DURABLE_SECOND + COPY_SIZE)
 
 static int hex_digit(char c)
 {
@@ -49,10 +53,49 @@ static bool boot_known(const uint8_t id[16])
     return memcmp(id, unknown, sizeof unknown) != 0;
 }
 
+/* ---- Copies ---- */
+
+/* Whether a copy is whole, and its sequence. */
+static bool is_good(const uint8_t *copy, size_t size, uint64_t *sequence)
+{
+    if (size < CHECKED_SIZE_1 + 8 || memcmp(copy, MAGIC, 8) != 0) {
+        return false;
+    }
+    if (sc_le32_get(copy + 8) == 1) {
+        *sequence = 0;
+        return sc_le64_get(copy + CHECKED_SIZE_1) == XXH3_64bits(copy, CHECKED_SIZE_1);
+    }
+    *sequence = size < COPY_SIZE ? 0 : sc_le64_get(copy + 64);
+    return sc_le32_get(copy + 8) == FORMAT && size >= COPY_SIZE &&
+           sc_le64_get(copy + CHECKED_SIZE) == XXH3_64bits(copy, CHECKED_SIZE);
+}
+
+static unsigned place_of(unsigned copy)
+{
+    return copy == 0 ? 0 : SC_DURABLE_SECOND;
+}
+
+/* Which of the two counts; false: neither. */
+static bool newest_copy(const uint8_t *bytes, size_t size, unsigned *newest, uint64_t *sequence)
+{
+    bool found = false;
+    *newest = 0;
+    *sequence = 0;
+    for (unsigned i = 0; i < 2 && size > place_of(i); i++) {
+        uint64_t own;
+        if (is_good(bytes + place_of(i), size - place_of(i), &own) && (!found || own > *sequence)) {
+            *newest = i;
+            *sequence = own;
+            found = true;
+        }
+    }
+    return found;
+}
+
 enum sc_status sc_durable_load(const struct sc_files *files, struct sc_durable_mark *mark,
                                bool *damaged, char *why)
 {
-    uint8_t bytes[MARK_SIZE];
+    uint8_t bytes[FILE_SIZE];
     *mark = (struct sc_durable_mark){0};
     *damaged = false;
     int fd = sc_io_open(files->dir_fd, SC_FILES_DURABLE, O_RDONLY);
@@ -66,37 +109,67 @@ enum sc_status sc_durable_load(const struct sc_files *files, struct sc_durable_m
         errno = error;
         return sc_files_fail(files, "read", SC_FILES_DURABLE, why);
     }
-    if (got == 0) {
-        return SC_OK; /* created, and then nothing was committed */
-    }
-    if (got != (ssize_t)sizeof bytes || memcmp(bytes, MAGIC, 8) != 0 ||
-        sc_le32_get(bytes + 8) != FORMAT ||
-        sc_le64_get(bytes + CHECKED_SIZE) != XXH3_64bits(bytes, CHECKED_SIZE)) {
-        *damaged = true;
+    unsigned newest;
+    uint64_t sequence;
+    if (!newest_copy(bytes, (size_t)got, &newest, &sequence)) {
+        *damaged = got > 0; /* else created, and then nothing was committed */
         return SC_OK;
     }
+    const uint8_t *copy = bytes + place_of(newest);
     uint8_t boot_id[16];
     read_boot_id(boot_id);
-    bool same_boot = boot_known(boot_id) && memcmp(boot_id, bytes + 48, sizeof boot_id) == 0;
-    const uint8_t *counts = bytes + (same_boot ? 32 : 16);
+    bool same_boot = boot_known(boot_id) && memcmp(boot_id, copy + 48, sizeof boot_id) == 0;
+    const uint8_t *counts = copy + (same_boot ? 32 : 16);
     *mark = (struct sc_durable_mark){sc_le64_get(counts), sc_le64_get(counts + 8)};
     return SC_OK;
 }
 
+/* ---- Writing ---- */
+
+/* Maps the file, which has its full size. */
+static void map(struct sc_durable *durable)
+{
+    sc_bus_init();
+    void *base = mmap(NULL, FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, durable->fd, 0);
+    durable->broken = base == MAP_FAILED;
+    durable->base = base == MAP_FAILED ? NULL : base;
+}
+
+static void unmap(struct sc_durable *durable)
+{
+    if (durable->base != NULL) {
+        (void)munmap(durable->base, FILE_SIZE);
+    }
+    durable->base = NULL;
+}
+
 enum sc_status sc_durable_open(struct sc_durable *durable, const struct sc_files *files, char *why)
 {
+    uint8_t bytes[FILE_SIZE];
     *durable = (struct sc_durable){.fd = -1};
     int fd = sc_io_open(files->dir_fd, SC_FILES_DURABLE, O_RDWR | O_CREAT);
-    if (fd < 0) {
-        return sc_files_fail(files, "open", SC_FILES_DURABLE, why);
+    ssize_t got = fd < 0 ? -1 : sc_io_read(fd, bytes, sizeof bytes, 0);
+    if (got < 0) {
+        enum sc_status status = sc_files_fail(files, "open", SC_FILES_DURABLE, why);
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+        return status;
     }
     durable->fd = fd;
     read_boot_id(durable->boot_id);
+    if (!newest_copy(bytes, (size_t)got, &durable->newest, &durable->sequence)) {
+        durable->newest = 1; /* the first one is written first */
+    }
+    if (got == (ssize_t)sizeof bytes) {
+        map(durable);
+    }
     return SC_OK;
 }
 
 void sc_durable_close(struct sc_durable *durable)
 {
+    unmap(durable);
     if (durable->fd > 0) {
         (void)close(durable->fd);
     }
@@ -108,17 +181,43 @@ void sc_durable_sync(const struct sc_durable *durable)
     (void)sc_io_fdatasync(durable->fd);
 }
 
-bool sc_durable_write(const struct sc_durable *durable, struct sc_durable_mark synced,
+/* Replaces the older copy. */
+static bool put_copy(struct sc_durable *durable, unsigned place, const uint8_t copy[COPY_SIZE])
+{
+    if (durable->base != NULL && !sc_io_may_fail(SC_IO_WRITE)) {
+        if (sc_bus_write(durable->base + place, copy, COPY_SIZE)) {
+            return true;
+        }
+        unmap(durable);
+        durable->broken = true;
+    }
+    if (sc_io_write(durable->fd, copy, COPY_SIZE, place) != 0) {
+        return false;
+    }
+    if (durable->base == NULL && !durable->broken && place > 0) {
+        map(durable); /* from now on there are both */
+    }
+    return true;
+}
+
+bool sc_durable_write(struct sc_durable *durable, struct sc_durable_mark synced,
                       struct sc_durable_mark acknowledged)
 {
-    uint8_t bytes[MARK_SIZE] = {0};
-    memcpy(bytes, MAGIC, 8);
-    sc_le32_put(bytes + 8, FORMAT);
-    sc_le64_put(bytes + 16, synced.file);
-    sc_le64_put(bytes + 24, synced.offset);
-    sc_le64_put(bytes + 32, acknowledged.file);
-    sc_le64_put(bytes + 40, acknowledged.offset);
-    memcpy(bytes + 48, durable->boot_id, 16);
-    sc_le64_put(bytes + CHECKED_SIZE, XXH3_64bits(bytes, CHECKED_SIZE));
-    return sc_io_write(durable->fd, bytes, sizeof bytes, 0) == 0;
+    uint8_t copy[COPY_SIZE] = {0};
+    memcpy(copy, MAGIC, 8);
+    sc_le32_put(copy + 8, FORMAT);
+    sc_le64_put(copy + 16, synced.file);
+    sc_le64_put(copy + 24, synced.offset);
+    sc_le64_put(copy + 32, acknowledged.file);
+    sc_le64_put(copy + 40, acknowledged.offset);
+    memcpy(copy + 48, durable->boot_id, 16);
+    sc_le64_put(copy + 64, durable->sequence + 1);
+    sc_le64_put(copy + CHECKED_SIZE, XXH3_64bits(copy, CHECKED_SIZE));
+    unsigned older = 1 - durable->newest;
+    if (!put_copy(durable, place_of(older), copy)) {
+        return false;
+    }
+    durable->newest = older;
+    durable->sequence++;
+    return true;
 }

@@ -1,11 +1,10 @@
 #include "shard/mapping.h"
 
 #include "common/buf.h"
+#include "shard/bus.h"
 #include "shard/io.h"
 
 #include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -14,14 +13,7 @@
 #define LOOK_WORDS 16u /* looked at in one go */
 #define LINE 64u /* of a processor's cache */
 
-/* What the thread is reading, for the handler of faults. */
-static _Thread_local struct {
-    const uint8_t *volatile begin, *volatile end; /* equal: nothing */
-    volatile bool failed;
-} access_now;
-
 /* constant after the first mapping was made */
-static struct sigaction handled_before;
 static unsigned page_shift;
 
 static size_t page_size(void)
@@ -29,42 +21,10 @@ static size_t page_size(void)
     return (size_t)1 << page_shift;
 }
 
-/* ---- Faults ---- */
-
-static void on_bus_error(int signal_number, siginfo_t *info, void *context)
-{
-    (void)context;
-    const uint8_t *at = info->si_addr;
-    if (at >= access_now.begin && at < access_now.end) {
-        uint8_t *page = (uint8_t *)((uintptr_t)at & ~(uintptr_t)(page_size() - 1));
-        if (mmap(page, page_size(), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
-            MAP_FAILED) {
-            access_now.failed = true;
-            return;
-        }
-    }
-    (void)sigaction(signal_number, &handled_before, NULL); /* and the access is repeated */
-}
-
 static void init_once(void)
 {
-    struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO | SA_NODEFER};
     page_shift = (unsigned)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
-    (void)sigemptyset(&action.sa_mask);
-    (void)sigaction(SIGBUS, &action, &handled_before);
-}
-
-/* memcpy from a mapping; false: a page could not be had, and what was copied is worth nothing. */
-static bool copy(void *to, const uint8_t *from, size_t size)
-{
-    access_now.failed = false;
-    access_now.end = from + size;
-    access_now.begin = from;
-    atomic_signal_fence(memory_order_seq_cst);
-    memcpy(to, from, size);
-    atomic_signal_fence(memory_order_seq_cst);
-    access_now.end = from;
-    return !access_now.failed;
+    sc_bus_init();
 }
 
 /* ---- Mapping ---- */
@@ -178,7 +138,7 @@ bool sc_mapping_read(struct sc_mapping *mapping, uint64_t offset, void *to, size
             return false;
         }
     }
-    if (!copy(to, mapping->base + offset, size)) {
+    if (!sc_bus_read(to, mapping->base + offset, size)) {
         mapping->broken = true;
         sc_mapping_unmap(mapping);
         return false;

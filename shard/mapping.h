@@ -10,8 +10,7 @@
  * A mapping only ever shortens the way to the bytes, which the reader verifies. Whenever it has
  * nothing to say, or what it gave does not verify, the file is read by system call, and the answer
  * to that counts. Touching a page that the disk cannot bring, or that somebody has cut off, raises
- * SIGBUS: the handler of this module puts zeros in its place, the read says no, and the mapping is
- * given up for good. Any other SIGBUS goes to whoever handled it before.
+ * SIGBUS (shard/bus.h): the read says no, and the mapping is given up for good.
  *
  * The file must not be written to where it has been read, and not be cut. Single-threaded, each
  * mapping for itself; different ones may be used by different threads.

@@ -43,7 +43,7 @@ struct sc_writer_pieces {
 struct sc_bitcask_commit {
     const struct sc_files *files; /* kept */
     struct sc_manifest *manifest; /* kept */
-    const struct sc_durable *durable; /* kept */
+    struct sc_durable *durable; /* kept; that of the writer */
     bool under_way;
     struct sc_buf buffer;
     uint64_t start, end; /* positions */

@@ -93,6 +93,16 @@ def boot_id():
         return None
 
 
+def durable_copy(data):
+    """(sequence, the copy) or None."""
+    if data[:8] != b"SCASKDUR":
+        return None
+    size = {1: 64, 2: 72}.get(int.from_bytes(data[8:12], "little"))
+    if size is None or len(data) < size + 8 or xxh3(data[:size]) != struct.unpack_from("<Q", data, size)[0]:
+        return None
+    return (struct.unpack_from("<Q", data, 64)[0] if size == 72 else 0, data)
+
+
 def durable_mark(path):
     """The (file, offset) that counts."""
     try:
@@ -100,12 +110,14 @@ def durable_mark(path):
             data = file.read()
     except FileNotFoundError:
         return (0, 0)
-    if len(data) != 72 or data[:8] != b"SCASKDUR" or xxh3(data[:64]) != struct.unpack_from("<Q", data, 64)[0]:
+    copies = [copy for copy in (durable_copy(data[:80]), durable_copy(data[128:])) if copy]
+    if not copies:
         if data:
             complain("DURABLE is damaged")
         return (0, 0)
-    same_boot = data[48:64] == boot_id()
-    return struct.unpack_from("<QQ", data, 32 if same_boot else 16)
+    _, copy = max(copies, key=lambda copy: copy[0])
+    same_boot = copy[48:64] == boot_id()
+    return struct.unpack_from("<QQ", copy, 32 if same_boot else 16)
 
 
 class Record:

@@ -290,15 +290,46 @@ void quiet(void)
     (void)close(fd);
 }
 
+/* The newest whole copy in DURABLE; its size is 0 when there is none. */
+static struct sc_buf newest_mark(const char *dir)
+{
+    enum { SIZE = 80 };
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/DURABLE", dir);
+    struct sc_buf file = file_read(path);
+    struct sc_buf newest = {0};
+    for (size_t at = 0; at + SIZE <= file.size; at += SC_DURABLE_SECOND) {
+        const uint8_t *copy = file.data + at;
+        if (sc_le64_get(copy + 72) == XXH3_64bits(copy, 72) &&
+            (newest.size == 0 || sc_le64_get(copy + 64) > sc_le64_get(newest.data + 64))) {
+            newest.size = 0;
+            sc_buf_append(&newest, copy, SIZE);
+        }
+    }
+    sc_buf_fini(&file);
+    return newest;
+}
+
+struct sc_durable_mark synced_mark(const char *dir)
+{
+    struct sc_buf mark = newest_mark(dir);
+    struct sc_durable_mark synced = {0};
+    if (mark.size > 0) {
+        synced = (struct sc_durable_mark){sc_le64_get(mark.data + 16), sc_le64_get(mark.data + 24)};
+    }
+    sc_buf_fini(&mark);
+    return synced;
+}
+
 void forget_boot(const char *dir, uint64_t lag)
 {
     char path[512];
-    (void)snprintf(path, sizeof path, "%s/DURABLE", dir);
-    struct sc_buf mark = file_read(path);
-    ck_assert_uint_eq(mark.size, 72);
+    struct sc_buf mark = newest_mark(dir);
+    ck_assert_uint_gt(mark.size, 0);
     mark.data[48] ^= 0xff;
     sc_le64_put(mark.data + 24, sc_le64_get(mark.data + 24) - lag);
-    sc_le64_put(mark.data + 64, XXH3_64bits(mark.data, 64));
+    sc_le64_put(mark.data + 72, XXH3_64bits(mark.data, 72));
+    (void)snprintf(path, sizeof path, "%s/DURABLE", dir);
     file_write(path, mark.data, mark.size);
     sc_buf_fini(&mark);
 }
@@ -317,28 +348,23 @@ static void cut_file(const char *dir, uint64_t number, uint64_t safe,
 
 void lose_power(const char *dir, uint64_t (*dice)(uint64_t limit))
 {
-    char path[512];
     char why[SC_WHY_SIZE];
     struct sc_files files;
     struct sc_manifest *manifest;
     bool damaged;
-    (void)snprintf(path, sizeof path, "%s/DURABLE", dir);
-    struct sc_buf mark = file_read(path);
-    uint64_t number = mark.size == 72 ? sc_le64_get(mark.data + 16) : 0;
-    uint64_t offset = mark.size == 72 ? sc_le64_get(mark.data + 24) : 0;
+    struct sc_durable_mark mark = synced_mark(dir);
     ck_assert_int_eq(sc_files_open(&files, dir, true, why), SC_OK);
     ck_assert_int_eq(sc_manifest_load(&files, &manifest, &damaged, why), SC_OK);
     for (size_t i = 0; i < sc_manifest_files(manifest); i++) {
         struct sc_manifest_file file = sc_manifest_file(manifest, i);
-        if (file.settled_size == 0 && file.number >= number) {
-            cut_file(dir, file.number, file.number == number ? offset : SC_SEGMENT_HEADER_SIZE,
-                     dice);
+        if (file.settled_size == 0 && file.number >= mark.file) {
+            cut_file(dir, file.number,
+                     file.number == mark.file ? mark.offset : SC_SEGMENT_HEADER_SIZE, dice);
         }
     }
     sc_manifest_free(manifest);
     sc_files_close(&files);
-    if (mark.size == 72) {
+    if (mark.file > 0) {
         forget_boot(dir, 0);
     }
-    sc_buf_fini(&mark);
 }

@@ -4,6 +4,7 @@
 #define SC_TESTS_SHARD_STORE_H
 
 #include "shard/bitcask.h"
+#include "shard/durable.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -67,6 +68,9 @@ void temporary_dir(char dir[256]);
 
 /* Sends the log of this process nowhere: for tests that damage things on purpose. */
 void quiet(void);
+
+/* How far DURABLE says that all is synced; {0, 0} without a mark. */
+struct sc_durable_mark synced_mark(const char *dir);
 
 /* Makes the durable mark look as if another boot had written it, as after a power failure; with
  * `lag` bytes less synced than it says. */

@@ -382,14 +382,10 @@ START_TEST(power_failure_after_a_merge_loses_nothing_durable)
 
     /* All that is not known to be synced is lost. */
     char path[512];
-    (void)snprintf(path, sizeof path, "%s/DURABLE", f.dir);
-    struct sc_buf mark = file_read(path);
-    uint64_t number = sc_le64_get(mark.data + 16);
-    uint64_t offset = sc_le64_get(mark.data + 24);
-    sc_buf_fini(&mark);
+    struct sc_durable_mark mark = synced_mark(f.dir);
     forget_boot(f.dir, 0);
-    (void)snprintf(path, sizeof path, "%s/%010" PRIu64 ".data", f.dir, number);
-    ck_assert_int_eq(truncate(path, (off_t)offset), 0);
+    (void)snprintf(path, sizeof path, "%s/%010" PRIu64 ".data", f.dir, mark.file);
+    ck_assert_int_eq(truncate(path, (off_t)mark.offset), 0);
     merging_open(&m);
     for (int i = 0; i < 60; i++) {
         char key[32];

@@ -442,14 +442,10 @@ static void lose(const char *path, uint64_t synced)
 static void lose_unsynced(const char *dir)
 {
     char path[512];
-    (void)snprintf(path, sizeof path, "%s/DURABLE", dir);
-    struct sc_buf mark = file_read(path);
-    uint64_t file = mark.size > 0 ? sc_le64_get(mark.data + 16) : 0;
-    uint64_t offset = mark.size > 0 ? sc_le64_get(mark.data + 24) : 0;
-    if (mark.size > 0) {
+    struct sc_durable_mark mark = synced_mark(dir);
+    if (mark.file > 0) {
         forget_boot(dir, 0);
     }
-    sc_buf_fini(&mark);
     struct sc_files files;
     struct sc_manifest *manifest;
     bool damaged;
@@ -460,9 +456,9 @@ static void lose_unsynced(const char *dir)
         data_path(dir, i, path);
         uint64_t number = strtoull(strrchr(path, '/') + 1, NULL, 10);
         /* What a merge has written is settled: synced before it was listed. */
-        if (number >= file && sc_manifest_find_file(manifest, number, &listed) &&
+        if (number >= mark.file && sc_manifest_find_file(manifest, number, &listed) &&
             listed.settled_size == 0) {
-            lose(path, number == file && offset > 64 ? offset : 64);
+            lose(path, number == mark.file && mark.offset > 64 ? mark.offset : 64);
         }
     }
     sc_manifest_free(manifest);

@@ -385,6 +385,7 @@ END_TEST
 START_TEST(damaged_durable)
 {
     flip("DURABLE", 20);
+    flip("DURABLE", SC_DURABLE_SECOND + 20); /* one copy would do */
     expect_repaired(WHOLE);
 }
 END_TEST

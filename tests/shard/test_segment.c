@@ -1,5 +1,6 @@
 #include "shard/segment.h"
 
+#include "common/bytes.h"
 #include "shard/durable.h"
 #include "shard/io.h"
 #include "tests/check_main.h"
@@ -9,6 +10,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 static char dir[256];
 static char path[300];
@@ -140,6 +142,12 @@ END_TEST
 
 /* ---- The durable mark ---- */
 
+static void setup_mark(void)
+{
+    setup();
+    (void)snprintf(path, sizeof path, "%s/DURABLE", dir);
+}
+
 static struct sc_durable_mark load_mark(bool *damaged)
 {
     struct sc_durable_mark mark;
@@ -188,21 +196,131 @@ START_TEST(a_mark_that_cannot_be_read_is_an_error_not_an_absence)
 }
 END_TEST
 
+/* Writes marks with these acknowledged offsets. */
+static void write_marks(struct sc_durable *durable, uint64_t first, uint64_t last)
+{
+    for (uint64_t at = first; at <= last; at++) {
+        ck_assert(sc_durable_write(durable, (struct sc_durable_mark){4, 1},
+                                   (struct sc_durable_mark){4, at}));
+    }
+}
+
+static void expect_mark(uint64_t offset)
+{
+    bool damaged;
+    struct sc_durable_mark mark = load_mark(&damaged);
+    ck_assert(!damaged);
+    ck_assert_uint_eq(mark.file, offset > 0 ? 4 : 0);
+    ck_assert_uint_eq(mark.offset, offset);
+}
+
 START_TEST(damaged_mark_is_not_believed)
 {
     struct sc_durable durable;
     bool damaged;
-    (void)snprintf(path, sizeof path, "%s/DURABLE", dir);
     ck_assert_int_eq(sc_durable_open(&durable, &files, why), SC_OK);
-    ck_assert(sc_durable_write(&durable, (struct sc_durable_mark){3, 1000},
-                               (struct sc_durable_mark){4, 200}));
-    for (uint64_t at = 0; at < 72; at++) {
+    write_marks(&durable, 200, 200);
+    for (uint64_t at = 0; at < 80; at++) {
         file_flip(path, at, 0x04);
         struct sc_durable_mark mark = load_mark(&damaged);
         ck_assert(mark.file == 0 && mark.offset == 0);
         ck_assert(damaged);
         file_flip(path, at, 0x04);
     }
+    sc_durable_close(&durable);
+}
+END_TEST
+
+START_TEST(half_a_mark_leaves_the_one_before)
+{
+    struct sc_durable durable;
+    ck_assert_int_eq(sc_durable_open(&durable, &files, why), SC_OK);
+    for (uint64_t last = 1; last <= 4; last++) {
+        write_marks(&durable, last, last);
+        uint64_t place = last % 2 == 1 ? 0 : SC_DURABLE_SECOND;
+        for (uint64_t at = 0; at < 80; at++) {
+            file_flip(path, place + at, 0x04);
+            if (last > 1) {
+                expect_mark(last - 1);
+            }
+            file_flip(path, place + at, 0x04);
+        }
+        expect_mark(last);
+    }
+    sc_durable_close(&durable);
+}
+END_TEST
+
+START_TEST(failed_write_harms_no_mark)
+{
+    struct sc_durable durable;
+    ck_assert_int_eq(sc_durable_open(&durable, &files, why), SC_OK);
+    for (uint64_t last = 1; last <= 5; last++) {
+        write_marks(&durable, last, last);
+        (void)sc_io_fault(SC_IO_WRITE, 1, EIO, false);
+        for (int i = 0; i < 3; i++) {
+            ck_assert(!sc_durable_write(&durable, (struct sc_durable_mark){4, 1},
+                                        (struct sc_durable_mark){4, 9}));
+        }
+        (void)sc_io_fault(0, 0, 0, false);
+        expect_mark(last);
+    }
+    sc_durable_close(&durable);
+}
+END_TEST
+
+START_TEST(marks_go_on_when_the_file_is_opened_again)
+{
+    struct sc_durable durable;
+    for (uint64_t last = 1; last <= 9; last += 2) {
+        ck_assert_int_eq(sc_durable_open(&durable, &files, why), SC_OK);
+        ck_assert_int_eq(durable.base != NULL, last > 1);
+        write_marks(&durable, last, last + 1);
+        ck_assert_ptr_nonnull(durable.base);
+        expect_mark(last + 1);
+        write_marks(&durable, last, last); /* smaller than before: the newer one counts */
+        expect_mark(last);
+        sc_durable_close(&durable);
+        expect_mark(last);
+    }
+}
+END_TEST
+
+START_TEST(mark_is_written_where_it_can_no_longer_be_stored)
+{
+    struct sc_durable durable;
+    ck_assert_int_eq(sc_durable_open(&durable, &files, why), SC_OK);
+    write_marks(&durable, 1, 3);
+    ck_assert_ptr_nonnull(durable.base);
+    ck_assert_int_eq(truncate(path, 0), 0); /* SIGBUS from now on */
+    write_marks(&durable, 4, 4);
+    ck_assert_ptr_null(durable.base);
+    expect_mark(4);
+    write_marks(&durable, 5, 6);
+    expect_mark(6);
+    ck_assert_ptr_null(durable.base);
+    sc_durable_close(&durable);
+}
+END_TEST
+
+START_TEST(mark_of_format_version_1_is_read_and_replaced)
+{
+    struct sc_durable durable;
+    uint8_t mark[72] = "SCASKDUR\1";
+    sc_le64_put(mark + 16, 4);
+    sc_le64_put(mark + 24, 70);
+    sc_le64_put(mark + 64, XXH3_64bits(mark, 64));
+    file_write(path, mark, sizeof mark);
+    expect_mark(70); /* of a boot that is not known: what was synced */
+    ck_assert_int_eq(sc_durable_open(&durable, &files, why), SC_OK);
+    expect_mark(70);
+    write_marks(&durable, 80, 80);
+    struct sc_buf both = file_read(path);
+    ck_assert_mem_eq(both.data, mark, sizeof mark); /* is whole until there is another */
+    sc_buf_fini(&both);
+    expect_mark(80);
+    write_marks(&durable, 81, 82);
+    expect_mark(82);
     sc_durable_close(&durable);
 }
 END_TEST
@@ -219,10 +337,15 @@ int main(void)
     tcase_add_test(tcase, nearly_full_disk_is_used_up_in_small_steps);
     suite_add_tcase(suite, tcase);
     TCase *mark = tcase_create("durable");
-    tcase_add_checked_fixture(mark, setup, teardown);
+    tcase_add_checked_fixture(mark, setup_mark, teardown);
     tcase_add_test(mark, mark_is_read_as_it_was_written);
     tcase_add_test(mark, a_mark_that_cannot_be_read_is_an_error_not_an_absence);
     tcase_add_test(mark, damaged_mark_is_not_believed);
+    tcase_add_test(mark, half_a_mark_leaves_the_one_before);
+    tcase_add_test(mark, failed_write_harms_no_mark);
+    tcase_add_test(mark, marks_go_on_when_the_file_is_opened_again);
+    tcase_add_test(mark, mark_is_written_where_it_can_no_longer_be_stored);
+    tcase_add_test(mark, mark_of_format_version_1_is_read_and_replaced);
     suite_add_tcase(suite, mark);
     return sc_check_main(suite);
 }

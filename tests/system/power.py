@@ -10,15 +10,21 @@ FILE_HEADER = 64  # bytes at the beginning of a data file, durable before anythi
 KINDS = ["cut", "zeros", "rubbish", "longer", "nothing"]
 
 
-def durable_mark(directory):
-    """Two times (file, offset): what is on disk for certain, and what has been acknowledged
-    (shard/durable.h)."""
+def durable_copy(directory):
+    """The newest whole copy of the mark in DURABLE (shard/durable.h); b"" if there is none."""
     with open(directory + "/DURABLE", "rb") as mark:
         data = mark.read()
-    if len(data) != 72:
+    copies = [copy for copy in (data[:80], data[128:208])
+              if len(copy) == 80 and xxhash.xxh3_64_intdigest(copy[:72]) == struct.unpack("<Q", copy[72:])[0]]
+    assert copies or not data, data
+    return max(copies, key=lambda copy: struct.unpack("<Q", copy[64:72]), default=b"")
+
+
+def durable_mark(directory):
+    """Two times (file, offset): what is on disk for certain, and what has been acknowledged."""
+    data = durable_copy(directory)
+    if not data:
         return (0, 0), (0, 0)
-    assert data[:8] == b"SCASKDUR" and xxhash.xxh3_64_intdigest(data[:64]) == \
-        struct.unpack("<Q", data[64:])[0], data
     return struct.unpack("<QQ", data[16:32]), struct.unpack("<QQ", data[32:48])
 
 
@@ -39,9 +45,9 @@ def manifest_files(directory):
     return listed, set(struct.unpack("<%dQ" % discarded, body[at:at + 8 * discarded]))
 
 
-def of_another_boot(mark):
+def of_another_boot(copy):
     """The contents of DURABLE as a machine finds it that has been started again."""
-    data = mark[:48] + bytes(16)
+    data = copy[:48] + bytes(16) + copy[64:72]
     return data + struct.pack("<Q", xxhash.xxh3_64_intdigest(data))
 
 
@@ -107,11 +113,9 @@ def harm(dice, path, safe, kind):
 def forget_mark(dice, directory, older):
     """The mark is synced when a file is begun, and else never: a machine may find any that was
     written since."""
-    with open(directory + "/DURABLE", "rb") as mark:
-        marks = [mark.read()]
-    if not marks[0]:
-        return  # nothing has been committed yet
-    file = durable_mark(directory)[0][0]
-    marks += [old for old in older if struct.unpack("<Q", old[16:24])[0] == file]
+    newest = durable_copy(directory)
+    if not newest:
+        return
+    marks = [newest] + [old for old in older if old[16:24] == newest[16:24]]
     with open(directory + "/DURABLE", "wb") as mark:
         mark.write(of_another_boot(dice.choice(marks)))

@@ -234,8 +234,7 @@ class PowerLoss(CrashTest):
                 load.wait_for_progress(self.dice.randrange(20, 150))
                 for directory in directories:
                     power.keep_links(directory)
-                    with open(directory + "/DURABLE", "rb") as mark:
-                        older.setdefault(directory, []).append(mark.read(72))
+                    older.setdefault(directory, []).append(power.durable_copy(directory))
             for shard in fleet.shards:
                 shard.process.kill()
             for shard in fleet.shards:
@@ -268,8 +267,7 @@ class PowerLoss(CrashTest):
             for at in range(at + 1, at + 101):
                 db.ok("put", b"%d" % at, at)
             fleet.shards[0].kill()
-            with open(directory + "/DURABLE", "rb") as mark:
-                data = mark.read()
+            data = power.durable_copy(directory)
             power.lose(self.dice, directory, ["cut"])
             with open(directory + "/DURABLE", "wb") as mark:
                 mark.write(power.of_another_boot(data))
