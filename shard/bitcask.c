@@ -239,6 +239,7 @@ enum sc_status sc_bitcask_close(struct sc_bitcask *store)
     if (!store->options.read_only) {
         status = sc_bitcask_commit(store, true);
         if (status == SC_OK) {
+            sc_writer_trim(&store->writer);
             trim(store->writer.active);
             trim(store->writer.next);
             hint_active(store);
@@ -367,6 +368,22 @@ enum sc_status sc_bitcask_commit(struct sc_bitcask *store, bool sync)
     }
     sc_writer_run(commit);
     return sc_writer_end(&store->writer);
+}
+
+struct sc_bitcask_help *sc_bitcask_help_begin(struct sc_bitcask *store)
+{
+    return store->options.read_only ? NULL : sc_writer_help_begin(&store->writer);
+}
+
+void sc_bitcask_help_run(struct sc_bitcask_help *help)
+{
+    sc_writer_help_run(help);
+}
+
+void sc_bitcask_help_end(struct sc_bitcask *store, struct sc_bitcask_help *help)
+{
+    (void)help; /* the store has one at most */
+    sc_writer_help_end(&store->writer);
 }
 
 const char *sc_bitcask_failed(const struct sc_bitcask *store)

@@ -288,6 +288,15 @@ enum sc_status sc_bitcask_commit_end(struct sc_bitcask *store, struct sc_bitcask
 /* The three steps at once. */
 enum sc_status sc_bitcask_commit(struct sc_bitcask *store, bool sync);
 
+/* What the store will need soon and takes long, so that no write has to wait for it: the next data
+ * file, and disk space given back behind a full one. NULL: nothing is needed now. As with commits
+ * there is one at a time, run needs no lock and goes on beside commits; sc_ahead_poll
+ * (shard/ahead.h) does all that. Who never begins has writes that take longer now and then. */
+struct sc_bitcask_help;
+struct sc_bitcask_help *sc_bitcask_help_begin(struct sc_bitcask *store);
+void sc_bitcask_help_run(struct sc_bitcask_help *help);
+void sc_bitcask_help_end(struct sc_bitcask *store, struct sc_bitcask_help *help);
+
 /* Why the store refuses writes, or NULL when it does not. */
 const char *sc_bitcask_failed(const struct sc_bitcask *store);
 

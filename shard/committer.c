@@ -1,6 +1,7 @@
 #include "shard/committer.h"
 
 #include "common/clock.h"
+#include "shard/ahead.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -26,6 +27,7 @@ struct sc_committer {
     bool posted; /* the thread has been woken and has not looked yet */
     uint64_t sync_wanted;
     uint64_t sync_done;
+    struct sc_ahead *ahead;
 };
 
 static void wake(struct sc_committer *committer)
@@ -47,7 +49,13 @@ void sc_committer_want(struct sc_committer *committer)
         return;
     }
     (void)sc_bitcask_commit(store, false); /* a failure shows in the store's state */
+    sc_ahead_poll(committer->ahead);
     committer->on_committed(committer->arg);
+}
+
+void sc_committer_tick(struct sc_committer *committer)
+{
+    sc_ahead_poll(committer->ahead);
 }
 
 uint64_t sc_committer_want_sync(struct sc_committer *committer)
@@ -77,6 +85,7 @@ static void commit_once(struct sc_committer *committer, bool periodic)
         sc_sp_hub_lock(committer->hub);
         (void)sc_bitcask_commit_end(committer->store, commit);
         committer->busy = false;
+        sc_ahead_poll(committer->ahead);
     }
     if (everything) {
         committer->sync_done = wanted;
@@ -129,9 +138,15 @@ enum sc_status sc_committer_start(struct sc_sp_hub *hub, struct sc_bitcask *stor
     committer->interval_ms = sync_ms > 0 ? (uint64_t)sync_ms : 0;
     committer->on_committed = on_committed;
     committer->arg = arg;
+    enum sc_status status = sc_ahead_start(store, &committer->ahead, why);
+    if (status != SC_OK) {
+        free(committer);
+        return status;
+    }
     (void)sem_init(&committer->wake, 0, 0);
     int error = pthread_create(&committer->thread, NULL, run, committer);
     if (error != 0) {
+        sc_ahead_stop(committer->ahead);
         (void)sem_destroy(&committer->wake);
         free(committer);
         return sc_fail(why, SC_INTERNAL, "cannot start a thread: %s", strerror(error));
@@ -148,6 +163,9 @@ void sc_committer_stop(struct sc_committer *committer)
     atomic_store(&committer->stopping, true);
     (void)sem_post(&committer->wake);
     (void)pthread_join(committer->thread, NULL);
+    sc_sp_hub_lock(committer->hub);
+    sc_ahead_stop(committer->ahead);
+    sc_sp_hub_unlock(committer->hub);
     (void)sem_destroy(&committer->wake);
     free(committer);
 }

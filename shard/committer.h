@@ -29,6 +29,10 @@ void sc_committer_stop(struct sc_committer *committer);
 /* Commits what waits for acknowledgement, now or on the thread. */
 void sc_committer_want(struct sc_committer *committer);
 
+/* From the hub's tick: hands on data files that are made ahead (shard/ahead.h), which commits do
+ * too but not when there are none. */
+void sc_committer_tick(struct sc_committer *committer);
+
 /* Asks for a sync of everything written so far; returns a number that sc_committer_synced() will
  * have reached when that is done. */
 uint64_t sc_committer_want_sync(struct sc_committer *committer);

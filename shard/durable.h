@@ -66,8 +66,8 @@ struct sc_durable {
 enum sc_status sc_durable_open(struct sc_durable *durable, const struct sc_files *files, char *why);
 void sc_durable_close(struct sc_durable *durable); /* a zeroed object is fine */
 
-/* Makes the mark written last survive a power failure; any thread. Needed for nothing: it only keeps the mark
- * that is found after one from being very old. */
+/* Makes the mark written last survive a power failure; any thread. Needed for nothing: it only
+ * keeps the mark that is found after one from being very old. */
 void sc_durable_sync(const struct sc_durable *durable);
 
 /* Writes a mark. False: it could not be; the old one stays, which is safe. */

@@ -250,6 +250,9 @@ static void on_drained(void *arg)
 static void on_tick(void *arg)
 {
     struct sc_service *service = arg;
+    if (service->committer != NULL) {
+        sc_committer_tick(service->committer);
+    }
     if (service->upkeep != NULL) {
         sc_upkeep_tick(service->upkeep);
     }

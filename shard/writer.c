@@ -1,5 +1,6 @@
 #include "shard/writer.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "shard/bitcask.h"
 #include "shard/io.h"
@@ -29,13 +30,14 @@ void sc_writer_init(struct sc_writer *writer, const struct sc_files *files,
 
 void sc_writer_fini(struct sc_writer *writer)
 {
-    assert(!writer->commit.under_way);
+    assert(!writer->commit.under_way && !writer->help.under_way);
     sc_buf_fini(&writer->buffer);
     sc_buf_fini(&writer->commit.buffer);
     free(writer->pieces.items);
     free(writer->commit.pieces.items);
     free(writer->unsynced.items);
     free(writer->commit.unsynced.items);
+    free(writer->full.items);
     sc_durable_close(&writer->durable);
 }
 
@@ -134,7 +136,11 @@ static void rotate(struct sc_writer *writer)
         if (piece == NULL) {
             piece = pieces_add(&writer->pieces, full, full->size);
         }
-        piece->seal_size = full->size;
+        if (!writer->helped) {
+            piece->seal_size = full->size;
+        } else if (full->allocated > full->size) {
+            (void)pieces_add(&writer->full, full, full->size);
+        }
     }
     assert(writer->next != NULL);
     writer->active = writer->next;
@@ -267,28 +273,156 @@ bool sc_writer_is_done(const struct sc_writer *writer, const struct sc_segment *
            !pieces_have(&writer->pieces, segment) && !commit_has(&writer->commit, segment);
 }
 
-bool sc_writer_forget(struct sc_writer *writer, const struct sc_segment *segment)
+static void pieces_forget(struct sc_writer_pieces *pieces, const struct sc_segment *segment)
 {
-    struct sc_writer_pieces *unsynced = &writer->unsynced;
     size_t kept = 0;
-    for (size_t i = 0; i < unsynced->count; i++) {
-        if (unsynced->items[i].segment != segment) {
-            unsynced->items[kept++] = unsynced->items[i];
+    for (size_t i = 0; i < pieces->count; i++) {
+        if (pieces->items[i].segment != segment) {
+            pieces->items[kept++] = pieces->items[i];
         }
     }
-    unsynced->count = kept;
+    pieces->count = kept;
+}
+
+bool sc_writer_forget(struct sc_writer *writer, const struct sc_segment *segment)
+{
+    pieces_forget(&writer->unsynced, segment);
+    pieces_forget(&writer->full, segment);
     return !commit_has(&writer->commit, segment);
 }
 
-/* ---- Group commit ---- */
+/* ---- Help ---- */
 
-/* The next file is made by the commit that sees the active one three quarters full. */
-static bool prepare_due(const struct sc_writer *writer)
+#define RETRY_MS UINT64_C(1000) /* until a file is tried again that could not be made */
+
+/* A directory in which there is a file already can no longer become a cluster's: so the first one
+ * is made ahead only when that has happened. */
+static bool may_begin(const struct sc_writer *writer)
 {
-    return writer->active != NULL && writer->next == NULL && !writer->commit.under_way &&
-           writer->active->size > writer->file_size_max / 4 * 3 &&
-           writer->enlist(writer->enlist_arg, NULL);
+    struct sc_manifest_identity identity;
+    sc_manifest_identity(writer->manifest, &identity);
+    return identity.adopted;
 }
+
+static bool next_due(const struct sc_writer *writer)
+{
+    return writer->next == NULL &&
+           (writer->active == NULL ? may_begin(writer)
+                                   : writer->active->size > writer->file_size_max / 2) &&
+           writer->enlist(writer->enlist_arg, NULL) &&
+           (writer->help_after_ms == 0 || sc_clock_mono_ms() >= writer->help_after_ms);
+}
+
+/* A full file of which nothing remains to be written: cutting it earlier would make it longer. */
+static struct sc_segment *take_full(struct sc_writer *writer)
+{
+    for (size_t i = 0; i < writer->full.count; i++) {
+        struct sc_segment *segment = writer->full.items[i].segment;
+        if (sc_writer_is_done(writer, segment)) {
+            pieces_forget(&writer->full, segment);
+            return segment;
+        }
+    }
+    return NULL;
+}
+
+struct sc_bitcask_help *sc_writer_help_begin(struct sc_writer *writer)
+{
+    struct sc_bitcask_help *help = &writer->help;
+    assert(!help->under_way);
+    writer->helped = true;
+    if (writer->failed[0] != '\0') {
+        return NULL;
+    }
+    help->make = next_due(writer);
+    help->full = take_full(writer);
+    if (!help->make && help->full == NULL) {
+        return NULL;
+    }
+    help->files = writer->files;
+    help->manifest = writer->manifest;
+    help->durable = &writer->durable;
+    if (help->make) {
+        help->owner = sc_writer_owner(writer->manifest);
+    }
+    if (help->full != NULL) {
+        help->full->readers++; /* keeps its descriptor open */
+    }
+    help->made = NULL;
+    help->under_way = true;
+    return help;
+}
+
+/* Nothing is lost if it fails. */
+static void trim(const struct sc_segment *segment)
+{
+    (void)sc_io_truncate(segment->fd, segment->size);
+}
+
+void sc_writer_help_run(struct sc_bitcask_help *help)
+{
+    if (help->make) {
+        sc_durable_sync(help->durable);
+        if (make_file(help->files, help->manifest, &help->owner, &help->made, help->why) != SC_OK) {
+            help->made = NULL;
+        }
+    }
+    if (help->full != NULL) {
+        trim(help->full); /* its size is that of a sealed file: nobody changes it */
+    }
+}
+
+/* Takes the file that was made ahead. */
+static void take_made(struct sc_writer *writer, struct sc_segment *made)
+{
+    if (writer->next == NULL && (writer->active == NULL || writer->active->number < made->number) &&
+        writer->enlist(writer->enlist_arg, made)) {
+        writer->next = made;
+        return;
+    }
+    /* Writes were faster and made one themselves: files must be filled in the order of their
+     * numbers, so this one stays empty, until a merge takes it away. */
+    made->sealed = true;
+    made->settled = true;
+    sc_manifest_settle(writer->manifest, made->number, made->size);
+    trim(made);
+    made->allocated = made->size;
+    if (!writer->enlist(writer->enlist_arg, made)) {
+        sc_segment_close(made);
+    }
+}
+
+void sc_writer_help_end(struct sc_writer *writer)
+{
+    struct sc_bitcask_help *help = &writer->help;
+    assert(help->under_way);
+    help->under_way = false;
+    if (help->full != NULL) {
+        help->full->readers--;
+        help->full->allocated = help->full->size;
+    }
+    if (help->made != NULL) {
+        take_made(writer, help->made);
+        writer->help_after_ms = 0;
+        writer->help_warned = false;
+    } else if (help->make) {
+        writer->help_after_ms = sc_clock_mono_ms() + RETRY_MS;
+        if (!writer->help_warned) {
+            sc_log_warn("the next data file cannot be made ahead: %s", help->why);
+            writer->help_warned = true;
+        }
+    }
+}
+
+void sc_writer_trim(struct sc_writer *writer)
+{
+    struct sc_segment *full;
+    while ((full = take_full(writer)) != NULL) {
+        trim(full);
+    }
+}
+
+/* ---- Group commit ---- */
 
 bool sc_writer_wanted(const struct sc_writer *writer)
 {
@@ -297,7 +431,7 @@ bool sc_writer_wanted(const struct sc_writer *writer)
 
 bool sc_writer_needs_sync(const struct sc_writer *writer)
 {
-    return sc_writer_wanted(writer) && (writer->demand > writer->start || prepare_due(writer));
+    return sc_writer_wanted(writer) && writer->demand > writer->start;
 }
 
 /* Moves what was pending over to the commit. */
@@ -326,12 +460,7 @@ struct sc_bitcask_commit *sc_writer_begin(struct sc_writer *writer, bool sync)
     commit->manifest = writer->manifest;
     commit->durable = &writer->durable;
     commit->sync = sync || writer->demand > writer->start;
-    commit->prepare = prepare_due(writer);
-    if (commit->prepare) {
-        commit->owner = sc_writer_owner(writer->manifest);
-    }
     commit->status = SC_OK;
-    commit->prepared = NULL;
     commit->mark_failed = false;
     take_pending(writer, commit);
     commit->written = writer->written;
@@ -402,13 +531,6 @@ void sc_writer_run(struct sc_bitcask_commit *commit)
         return;
     }
     commit->mark_failed = !sc_durable_write(commit->durable, commit->synced, commit->written);
-    if (commit->prepare) {
-        sc_durable_sync(commit->durable);
-    }
-    if (commit->prepare && make_file(commit->files, commit->manifest, &commit->owner,
-                                     &commit->prepared, commit->prepare_why) != SC_OK) {
-        commit->prepared = NULL;
-    }
 }
 
 /* Keeps one entry for each file that was written but not synced, in the order of the log. */
@@ -435,30 +557,6 @@ static void settle(struct sc_writer *writer, const struct sc_writer_pieces *piec
     }
 }
 
-/* Takes the file that the commit made ahead. */
-static void take_prepared(struct sc_writer *writer, struct sc_bitcask_commit *commit)
-{
-    struct sc_segment *made = commit->prepared;
-    commit->prepared = NULL;
-    if (made == NULL) {
-        if (commit->prepare && !writer->prepare_warned) {
-            sc_log_warn("the next data file cannot be made ahead: %s", commit->prepare_why);
-            writer->prepare_warned = true;
-        }
-        return;
-    }
-    writer->prepare_warned = false;
-    if (writer->next != NULL || writer->active->number > made->number ||
-        !writer->enlist(writer->enlist_arg, made)) {
-        /* Writes were faster and made one themselves: files must be filled in the order of their
-         * numbers, so this one stays empty. */
-        sc_manifest_settle(writer->manifest, made->number, made->size);
-        sc_segment_close(made);
-        return;
-    }
-    writer->next = made;
-}
-
 enum sc_status sc_writer_end(struct sc_writer *writer)
 {
     struct sc_bitcask_commit *commit = &writer->commit;
@@ -483,7 +581,6 @@ enum sc_status sc_writer_end(struct sc_writer *writer)
     } else {
         note_unsynced(writer, commit);
     }
-    take_prepared(writer, commit);
     if (commit->mark_failed && !writer->mark_warned) {
         sc_log_warn("cannot write " SC_FILES_DURABLE " in %s: damage at the end of the newest file "
                     "may be taken for the trace of a crash",

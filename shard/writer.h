@@ -14,8 +14,12 @@
  * after a commit all that was written meets what was demanded of it, and one position, `committed`,
  * is enough to tell what may be acknowledged.
  *
- * Single-threaded but for sc_writer_run, which works on the commit alone: buffers, descriptors and
- * the manifest, which has a lock of its own.
+ * What takes long and need not be done by who writes is left to the help (shard/ahead.h), if there
+ * is any: to make the next file when the active one is half full, and to give back the space that
+ * was allocated behind a full one. Where the help is late, or there is none, it is done on the way.
+ *
+ * Single-threaded but for sc_writer_run and sc_writer_help_run, which work on the commit and on the
+ * help alone: buffers, descriptors and the manifest, which has a lock of its own.
  */
 #ifndef SC_SHARD_WRITER_H
 #define SC_SHARD_WRITER_H
@@ -32,7 +36,7 @@ struct sc_writer_piece {
     int fd;
     uint64_t offset;
     size_t size;
-    uint64_t seal_size; /* the file is full with this size: give back space behind it; 0: not */
+    uint64_t seal_size; /* give back the space behind this; 0: do not */
 };
 
 struct sc_writer_pieces {
@@ -51,15 +55,26 @@ struct sc_bitcask_commit {
     bool sync;
     struct sc_writer_pieces unsynced; /* written by earlier commits, to be synced with this one */
     struct sc_durable_mark synced, written; /* once this commit has succeeded */
-    bool prepare; /* create the next file as well */
-    struct sc_segment_owner owner;
 
     /* results of run */
     enum sc_status status;
     char why[SC_WHY_SIZE];
-    struct sc_segment *prepared; /* NULL: there is none */
-    char prepare_why[SC_WHY_SIZE]; /* if so, why */
     bool mark_failed;
+};
+
+/* What the writer needs done, at another time and by another thread than a write would. */
+struct sc_bitcask_help {
+    const struct sc_files *files; /* kept */
+    struct sc_manifest *manifest; /* kept */
+    const struct sc_durable *durable; /* kept */
+    bool under_way;
+    bool make; /* the next file */
+    struct sc_segment_owner owner;
+    struct sc_segment *full; /* give back the space behind it; NULL: none. It has a reader */
+
+    /* results of run */
+    struct sc_segment *made; /* NULL: there is none */
+    char why[SC_WHY_SIZE]; /* if so, why */
 };
 
 /* Readable: active, next, committed, appended, failed, commits, syncs, bytes_written. */
@@ -85,7 +100,11 @@ struct sc_writer {
     struct sc_writer_pieces unsynced;
     struct sc_durable_mark synced, written;
     struct sc_bitcask_commit commit;
-    bool mark_warned, prepare_warned;
+    struct sc_bitcask_help help;
+    bool helped; /* somebody gives help: else commits give back space themselves */
+    struct sc_writer_pieces full; /* files with space behind them, for the help */
+    uint64_t help_after_ms; /* not before, since it failed; monotonic */
+    bool mark_warned, help_warned;
     char failed[SC_WHY_SIZE]; /* "" or why nothing can be written any more */
     uint64_t commits, syncs, bytes_written;
 };
@@ -140,6 +159,15 @@ bool sc_writer_seal(struct sc_writer *writer, struct sc_segment **spare);
  * the active one and is set to NULL; a next one that was made before stays empty. False: the store
  * has as many files as it can have, or has come to use younger ones meanwhile. */
 bool sc_writer_raise(struct sc_writer *writer, struct sc_segment **spare);
+
+/* Help: begin and end with the owner's lock, run without it on any thread, beside commits. NULL:
+ * nothing is needed. Who has begun once goes on asking, now and then. */
+struct sc_bitcask_help *sc_writer_help_begin(struct sc_writer *writer);
+void sc_writer_help_run(struct sc_bitcask_help *help);
+void sc_writer_help_end(struct sc_writer *writer);
+
+/* Gives back all space that is left for the help to give back. */
+void sc_writer_trim(struct sc_writer *writer);
 
 /* Whether the segment is sealed and nothing of it remains to be written. */
 bool sc_writer_is_done(const struct sc_writer *writer, const struct sc_segment *segment);
