@@ -158,7 +158,8 @@ static const char *const total_names[] = {
     "live_bytes", "dead_bytes",   "tombstones",    "puts",
     "gets",       "dels",         "hits",          "misses",
     "commits",    "syncs",        "bytes_written", "damaged_records",
-    "cold_reads", "expired",      "damage"};
+    "cold_reads", "expired",      "damage",        "disk_bytes",
+    "stalled_us"};
 #define TOTALS (sizeof total_names / sizeof *total_names)
 
 static void add_totals(struct sc_slice figures, uint64_t totals[TOTALS])

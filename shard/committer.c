@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#define HOLD_LOOK_NS 1000000 /* between two looks whether commits are still held back */
+
 struct sc_committer {
     /* constant after start */
     struct sc_sp_hub *hub;
@@ -28,6 +30,8 @@ struct sc_committer {
     uint64_t sync_wanted;
     uint64_t sync_done;
     struct sc_ahead *ahead;
+    sc_bitcask_position hold_from;
+    uint64_t stalled_us;
 };
 
 static void wake(struct sc_committer *committer)
@@ -38,13 +42,30 @@ static void wake(struct sc_committer *committer)
     }
 }
 
+void sc_committer_hold(struct sc_committer *committer, sc_bitcask_position from)
+{
+    committer->hold_from = from;
+}
+
+uint64_t sc_committer_stalled_us(const struct sc_committer *committer)
+{
+    return committer->stalled_us;
+}
+
+static bool is_held(const struct sc_committer *committer)
+{
+    return sc_bitcask_appended(committer->store) > committer->hold_from &&
+           sc_bitcask_commit_wanted(committer->store) &&
+           committer->sync_wanted == committer->sync_done && !atomic_load(&committer->stopping);
+}
+
 void sc_committer_want(struct sc_committer *committer)
 {
     struct sc_bitcask *store = committer->store;
     if (committer->busy || !sc_bitcask_commit_wanted(store)) {
         return; /* the commit under way is followed by another look */
     }
-    if (sc_bitcask_commit_needs_sync(store)) {
+    if (sc_bitcask_commit_needs_sync(store) || is_held(committer)) {
         wake(committer);
         return;
     }
@@ -68,6 +89,26 @@ uint64_t sc_committer_want_sync(struct sc_committer *committer)
 uint64_t sc_committer_synced(const struct sc_committer *committer)
 {
     return committer->sync_done;
+}
+
+/* Waits as long as commits are held back, at most until `deadline` (monotonic ms; 0: there is
+ * none), when a sync is due. */
+static void hold_back(struct sc_committer *committer, uint64_t deadline)
+{
+    const struct timespec pause = {.tv_nsec = HOLD_LOOK_NS};
+    uint64_t begun_us = sc_clock_mono_ns() / 1000;
+    uint64_t until_ms = sc_clock_mono_ms() + SC_COMMITTER_HOLD_MS;
+    until_ms = deadline > 0 && deadline < until_ms ? deadline : until_ms;
+    sc_sp_hub_lock(committer->hub);
+    bool held = false;
+    while (is_held(committer) && sc_clock_mono_ms() < until_ms) {
+        held = true;
+        sc_sp_hub_unlock(committer->hub);
+        (void)nanosleep(&pause, NULL);
+        sc_sp_hub_lock(committer->hub);
+    }
+    committer->stalled_us += held ? sc_clock_mono_ns() / 1000 - begun_us : 0;
+    sc_sp_hub_unlock(committer->hub);
 }
 
 /* One commit on the thread. `periodic`: the interval has passed. */
@@ -120,6 +161,10 @@ static void *run(void *arg)
         if (atomic_load(&committer->stopping)) {
             return NULL;
         }
+        hold_back(committer, due);
+        if (atomic_load(&committer->stopping)) {
+            return NULL;
+        }
         bool periodic = due > 0 && sc_clock_mono_ms() >= due;
         if (periodic) {
             due = sc_clock_mono_ms() + interval;
@@ -138,6 +183,7 @@ enum sc_status sc_committer_start(struct sc_sp_hub *hub, struct sc_bitcask *stor
     committer->interval_ms = sync_ms > 0 ? (uint64_t)sync_ms : 0;
     committer->on_committed = on_committed;
     committer->arg = arg;
+    committer->hold_from = UINT64_MAX;
     enum sc_status status = sc_ahead_start(store, &committer->ahead, why);
     if (status != SC_OK) {
         free(committer);

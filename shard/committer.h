@@ -26,6 +26,16 @@ enum sc_status sc_committer_start(struct sc_sp_hub *hub, struct sc_bitcask *stor
 /* Ends the thread, after the commit that it is at. Lock not held. NULL is allowed. */
 void sc_committer_stop(struct sc_committer *committer);
 
+/* Back pressure: what lies behind this position in the log is committed only after a wait, so that
+ * who waits for it writes less: until the position is raised, at most SC_COMMITTER_HOLD_MS for each
+ * commit. Nobody waits who has asked for a sync, and no read but of what is not committed yet.
+ * UINT64_MAX: nothing is held back. */
+#define SC_COMMITTER_HOLD_MS 250u
+void sc_committer_hold(struct sc_committer *committer, sc_bitcask_position from);
+
+/* How long commits were held back in all. */
+uint64_t sc_committer_stalled_us(const struct sc_committer *committer);
+
 /* Commits what waits for acknowledgement, now or on the thread. */
 void sc_committer_want(struct sc_committer *committer);
 

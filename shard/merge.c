@@ -22,6 +22,7 @@
 #define FLUSH_BYTES ((size_t)128 << 10) /* short work: others want the processor too */
 #define MOVE_BYTES 44u /* that moving a key counts for, like reading an entry of a hint */
 #define READ_FAILURES_MAX 3u
+#define PRESSED_PERCENT 25u /* of a file, when space is short: copying three bytes gains one */
 #define BUFFER_KEEP ((size_t)4 << 20)
 #define LOST_MAX 1024u /* values; what is more the next scrub tells of */
 
@@ -61,6 +62,7 @@ struct sc_merge {
     /* guarded by the lock of the store */
     struct sc_merge_options options;
     struct sc_merge_figures figures;
+    bool pressed; /* any gain is worth it */
     bool few; /* there was no room for a larger merge */
     bool repair, accept_loss; /* see sc_merge_repair */
     char error[SC_WHY_SIZE];
@@ -114,6 +116,23 @@ void sc_merge_configure(struct sc_merge *merge, const struct sc_merge_options *o
 void sc_merge_figures(const struct sc_merge *merge, struct sc_merge_figures *figures)
 {
     *figures = merge->figures;
+}
+
+void sc_merge_press(struct sc_merge *merge, bool pressed)
+{
+    merge->pressed = pressed;
+}
+
+/* What is worth a merge now. */
+static struct sc_merge_options options_now(const struct sc_merge *merge)
+{
+    struct sc_merge_options options = merge->options;
+    if (merge->pressed) {
+        bool lower = options.dead_percent > PRESSED_PERCENT;
+        options.dead_percent = lower ? PRESSED_PERCENT : options.dead_percent;
+        options.dead_bytes_min = 1;
+    }
+    return options;
 }
 
 static void lock(const struct sc_merge *merge)
@@ -189,10 +208,11 @@ static void end_asked(struct sc_merge *merge)
 bool sc_merge_wanted(const struct sc_merge *merge)
 {
     struct sc_merge_choice choice;
+    const struct sc_merge_options options = options_now(merge);
     return merge->store->writer.failed[0] == '\0' && !merge->store->options.read_only &&
            !sc_bitcask_merges_held(merge->store) &&
            (merge->figures.asked ||
-            sc_merge_choose(merge->store, &merge->options, false, merge->few, &choice));
+            sc_merge_choose(merge->store, &options, false, merge->few, &choice));
 }
 
 /* Seals the active file, so that it can be merged. */
@@ -243,12 +263,13 @@ static enum sc_status seal_active(struct sc_merge *merge, char *why)
 static bool begin_locked(struct sc_merge *merge)
 {
     struct sc_bitcask *store = merge->store;
-    bool chosen = merge->figures.asked &&
-                  sc_merge_choose(store, &merge->options, true, merge->few, &merge->choice);
+    const struct sc_merge_options options = options_now(merge);
+    bool chosen =
+        merge->figures.asked && sc_merge_choose(store, &options, true, merge->few, &merge->choice);
     if (!chosen) {
         end_asked(merge);
-        chosen = !merge->repair &&
-                 sc_merge_choose(store, &merge->options, false, merge->few, &merge->choice);
+        chosen =
+            !merge->repair && sc_merge_choose(store, &options, false, merge->few, &merge->choice);
     }
     if (!chosen) {
         return false;
@@ -330,6 +351,7 @@ static enum sc_status add_output(struct sc_merge *merge, char *why)
     }
     sc_failpoint("merge_output_created");
     segment->clean = merge->clean;
+    segment->full_size = store->writer.file_size_max;
     merge->outputs = sc_realloc(merge->outputs, (merge->output_count + 1) * sizeof *merge->outputs);
     merge->outputs[merge->output_count++] = (struct output){.segment = segment};
     return SC_OK;
@@ -524,6 +546,17 @@ static void judge_locked(struct sc_merge *merge, size_t input)
     }
 }
 
+/* Of outputs that are not in the store's table. */
+static uint64_t output_bytes(const struct sc_merge *merge)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < merge->output_count; i++) {
+        const struct sc_segment *segment = merge->outputs[i].segment;
+        bytes += segment->size > segment->allocated ? segment->size : segment->allocated;
+    }
+    return bytes;
+}
+
 /* Judges the slice and writes what is needed. */
 static enum sc_status end_slice(struct sc_merge *merge, size_t input, char *why)
 {
@@ -540,6 +573,7 @@ static enum sc_status end_slice(struct sc_merge *merge, size_t input, char *why)
     lock(merge);
     judge_locked(merge, input);
     merge->figures.bytes_done += bytes;
+    merge->figures.output_bytes = output_bytes(merge);
     bool failed = merge->store->writer.failed[0] != '\0';
     unlock(merge);
     if (failed) {
@@ -804,6 +838,7 @@ static enum sc_status enlist_locked(struct sc_merge *merge, char *why)
                            merge->store->files.path);
         }
     }
+    merge->figures.output_bytes = 0;
     return SC_OK;
 }
 
@@ -1062,6 +1097,7 @@ static void end_locked(struct sc_merge *merge, enum sc_status status, const char
 {
     struct sc_merge_figures *figures = &merge->figures;
     figures->running = false;
+    figures->output_bytes = 0;
     if (status == SC_OK) {
         uint64_t written = 0;
         for (size_t i = 0; i < merge->output_count; i++) {

@@ -82,6 +82,9 @@ void sc_merge_free(struct sc_merge *merge); /* NULL is allowed */
 
 void sc_merge_configure(struct sc_merge *merge, const struct sc_merge_options *options);
 
+/* Whether any gain is worth a merge, since the store takes too much space (shard/pressure.h). */
+void sc_merge_press(struct sc_merge *merge, bool pressed);
+
 /* Asks that everything that has dead bytes now be merged, the active file included. */
 void sc_merge_ask(struct sc_merge *merge);
 
@@ -103,6 +106,7 @@ struct sc_merge_figures {
     bool asked; /* what was asked for is not done yet */
     uint64_t bytes, bytes_done; /* to read, and read, by the merge that runs */
     uint64_t files; /* that it reads */
+    uint64_t output_bytes; /* that it has on disk and the store does not count yet */
     uint64_t merges; /* done since open */
     uint64_t failures;
     uint64_t read_bytes, written_bytes, reclaimed_bytes; /* by all that were done */

@@ -102,6 +102,9 @@ static void put_merge(struct writer *writer, const struct sc_upkeep *upkeep)
     number(writer, "merge_written_bytes", merge->written_bytes);
     number(writer, "merge_reclaimed_bytes", merge->reclaimed_bytes);
     number(writer, "merge_dropped_deletions", merge->deletions_dropped);
+    number(writer, "disk_bytes", figures.disk_bytes);
+    number(writer, "disk_bound", figures.disk_bound);
+    number(writer, "stalled_us", figures.stalled_us);
 }
 
 static void put_snapshots(struct writer *writer, const struct sc_snapshots *snapshots)

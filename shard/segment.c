@@ -20,6 +20,7 @@
 #define STEP_MIN (UINT64_C(1) << 20)
 #define STEP_MAX (UINT64_C(32) << 20)
 #define BLOCK (UINT64_C(4) << 10)
+#define FULL_PARTS 16u /* a full file is allocated in so many parts, or more */
 
 static const uint8_t magic[8] = "SCASKDAT";
 
@@ -196,6 +197,19 @@ static bool allocate_to(struct sc_segment *segment, uint64_t end)
     return true;
 }
 
+/* How much may be taken ahead: not more than a small part of a full file, nor beyond its end. */
+static uint64_t step_of(const struct sc_segment *segment, uint64_t wanted)
+{
+    uint64_t step = segment->allocate_step;
+    if (segment->full_size == 0) {
+        return step;
+    }
+    uint64_t part = segment->full_size / FULL_PARTS;
+    uint64_t end = segment->full_size + SC_SEGMENT_RESERVE;
+    step = step < part ? step : part;
+    return wanted + step <= end ? step : wanted < end ? end - wanted : 0;
+}
+
 bool sc_segment_allocate(struct sc_segment *segment, uint64_t size, bool small)
 {
     uint64_t wanted = segment->size + size + (small ? 0 : SC_SEGMENT_RESERVE);
@@ -203,7 +217,7 @@ bool sc_segment_allocate(struct sc_segment *segment, uint64_t size, bool small)
         return true;
     }
     uint64_t near = round_up(wanted);
-    uint64_t far = near + segment->allocate_step;
+    uint64_t far = round_up(wanted + step_of(segment, wanted));
     if (keeps_reserve(segment, far - segment->allocated)) {
         if (allocate_to(segment, far)) {
             segment->allocate_step *= segment->allocate_step < STEP_MAX ? 2 : 1;

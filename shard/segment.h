@@ -49,6 +49,7 @@ struct sc_segment {
     uint64_t size; /* to the end of the newest record, whether it is in the file already or not */
     uint64_t allocated; /* space is taken up to here */
     uint64_t allocate_step;
+    uint64_t full_size; /* what it is going to have about, which bounds the steps; 0: not known */
     bool sealed; /* takes no more records */
     bool settled; /* sealed, whole in the file and synced, and the manifest knows its size */
 
@@ -84,6 +85,8 @@ struct sc_segment {
 
     /* its hint */
     uint64_t hinted; /* the hint covers the file up to here; 0: there is none */
+    uint64_t hint_size; /* of the hint file, as long as it covers `hint_noted` (shard/pressure.h) */
+    uint64_t hint_noted;
     bool hint_hopeless; /* cannot be built: do not try again */
 };
 

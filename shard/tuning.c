@@ -23,7 +23,8 @@ static void apply(struct sc_tuning *tuning)
     };
     if (tuning->upkeep != NULL) {
         sc_upkeep_configure(tuning->upkeep, &options);
-        sc_upkeep_merge_allow(tuning->upkeep, tuning->turn && values[SC_CONFIG_merge_paused] == 0);
+        sc_upkeep_merge_allow(tuning->upkeep, tuning->turn);
+        sc_upkeep_merge_pause(tuning->upkeep, values[SC_CONFIG_merge_paused] != 0);
     }
     if (tuning->snapshots != NULL) {
         sc_snapshots_configure(tuning->snapshots, values[SC_CONFIG_snapshot_memory],

@@ -2,6 +2,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "shard/pressure.h"
 #include "shard/reap.h"
 
 #include <errno.h>
@@ -34,7 +35,7 @@ struct sc_upkeep {
 
     sem_t wake;
     atomic_bool stopping;
-    atomic_bool allowed;
+    atomic_bool allowed; /* to merge now */
     atomic_bool reap_due; /* there are files to be removed */
     atomic_uint_least64_t rate; /* bytes per second; 0: no limit */
 
@@ -44,6 +45,9 @@ struct sc_upkeep {
     bool working; /* the thread has been woken and is not done */
     bool wanted; /* there is something to merge */
     bool urgent; /* more is dead than alive, and it is much */
+    bool turn, paused;
+    struct sc_pressure pressure;
+    struct sc_pressure_figures space; /* at the last look */
     unsigned ticks;
     uint64_t retry_ms; /* not before; monotonic */
     uint64_t retry_interval_ms; /* 0: the last one did not fail */
@@ -146,6 +150,53 @@ static bool host_proceed(void *arg, uint64_t bytes)
     return !atomic_load(&upkeep->stopping);
 }
 
+/* ---- Pressure ---- */
+
+/* The rate that was set, or more when that does not do. */
+static void set_rate(struct sc_upkeep *upkeep)
+{
+    double rate = (double)upkeep->options.merge_bytes_per_second;
+    struct sc_bitcask_stats stats;
+    sc_bitcask_stats(upkeep->store, &stats);
+    upkeep->urgent = stats.dead_bytes > stats.live_bytes + RATE_SLACK || upkeep->space.pressed;
+    if (stats.dead_bytes > stats.live_bytes) {
+        double excess = (double)(stats.dead_bytes - stats.live_bytes);
+        rate *= 1 + RATE_RISE * excess / (double)(stats.live_bytes + RATE_SLACK);
+    }
+    rate = upkeep->space.room == 0 ? 0 : rate; /* somebody may be waiting: no limit */
+    atomic_store(&upkeep->rate, rate < (double)RATE_MAX ? (uint64_t)rate : RATE_MAX);
+}
+
+static void set_allowed(struct sc_upkeep *upkeep)
+{
+    atomic_store(&upkeep->allowed, !upkeep->paused && (upkeep->turn || upkeep->space.pressed));
+}
+
+/* Whether space is going to be reclaimed without anybody's help. */
+static bool is_reclaiming(const struct sc_upkeep *upkeep)
+{
+    struct sc_merge_figures merge;
+    sc_merge_figures(upkeep->merge, &merge);
+    return atomic_load(&upkeep->allowed) && !sc_bitcask_merges_held(upkeep->store) &&
+           (merge.running || (upkeep->wanted && sc_clock_mono_ms() >= upkeep->retry_ms));
+}
+
+/* Looks at the space that the store takes, and does what follows from it. */
+static void look(struct sc_upkeep *upkeep)
+{
+    struct sc_merge_figures merge;
+    sc_merge_figures(upkeep->merge, &merge);
+    sc_pressure_look(&upkeep->pressure, upkeep->store, &merge, &upkeep->space);
+    sc_merge_press(upkeep->merge, upkeep->space.pressed);
+    set_allowed(upkeep);
+    set_rate(upkeep);
+    upkeep->wanted = sc_merge_wanted(upkeep->merge);
+    sc_committer_hold(upkeep->committer,
+                      is_reclaiming(upkeep)
+                          ? sc_bitcask_appended(upkeep->store) + upkeep->space.room
+                          : UINT64_MAX);
+}
+
 /* ---- The thread ---- */
 
 /* Builds hints until none is missing. */
@@ -199,6 +250,9 @@ static void merge_files(struct sc_upkeep *upkeep)
         enum sc_status status = sc_merge_run(upkeep->merge, &upkeep->host, why);
         sc_sp_hub_lock(upkeep->hub);
         note_merge(upkeep, status, why);
+        if (status == SC_OK) {
+            look(upkeep); /* who waits for space should not have to wait for the tick */
+        }
         sc_sp_hub_unlock(upkeep->hub);
         build_hints(upkeep);
     }
@@ -230,7 +284,9 @@ enum sc_status sc_upkeep_start(struct sc_sp_hub *hub, struct sc_bitcask *store,
     upkeep->committer = committer;
     upkeep->host = (struct sc_merge_host){host_lock, host_unlock, host_sync, host_proceed, upkeep};
     upkeep->merge = sc_merge_alloc(store);
-    atomic_store(&upkeep->allowed, true);
+    upkeep->turn = true;
+    upkeep->space.room = UINT64_MAX; /* until the first look */
+    set_allowed(upkeep);
     sc_upkeep_configure(upkeep, options);
     (void)sem_init(&upkeep->wake, 0, 0);
     int error = pthread_create(&upkeep->thread, NULL, run, upkeep);
@@ -249,6 +305,9 @@ void sc_upkeep_stop(struct sc_upkeep *upkeep)
     if (upkeep == NULL) {
         return;
     }
+    sc_sp_hub_lock(upkeep->hub);
+    sc_committer_hold(upkeep->committer, UINT64_MAX);
+    sc_sp_hub_unlock(upkeep->hub);
     atomic_store(&upkeep->stopping, true);
     (void)sem_post(&upkeep->wake);
     (void)pthread_join(upkeep->thread, NULL);
@@ -259,28 +318,13 @@ void sc_upkeep_stop(struct sc_upkeep *upkeep)
 
 /* ---- With the lock ---- */
 
-/* The rate that was set, or more when that does not do. */
-static void set_rate(struct sc_upkeep *upkeep)
-{
-    double rate = (double)upkeep->options.merge_bytes_per_second;
-    struct sc_bitcask_stats stats;
-    sc_bitcask_stats(upkeep->store, &stats);
-    upkeep->urgent = stats.dead_bytes > stats.live_bytes + RATE_SLACK;
-    if (stats.dead_bytes > stats.live_bytes) {
-        double excess = (double)(stats.dead_bytes - stats.live_bytes);
-        rate *= 1 + RATE_RISE * excess / (double)(stats.live_bytes + RATE_SLACK);
-    }
-    atomic_store(&upkeep->rate, rate < (double)RATE_MAX ? (uint64_t)rate : RATE_MAX);
-}
-
 void sc_upkeep_tick(struct sc_upkeep *upkeep)
 {
     uint64_t number = 0;
     (void)sc_bitcask_sweep(upkeep->store, SWEEP_SLOTS_PER_TICK);
     sc_bitcask_look(upkeep->store);
     if (upkeep->ticks++ % LOOK_TICKS == 0) {
-        set_rate(upkeep);
-        upkeep->wanted = sc_merge_wanted(upkeep->merge);
+        look(upkeep);
     }
     bool reap = sc_reap_wanted(upkeep->store);
     atomic_store(&upkeep->reap_due, reap);
@@ -300,7 +344,17 @@ void sc_upkeep_configure(struct sc_upkeep *upkeep, const struct sc_upkeep_option
 
 void sc_upkeep_merge_allow(struct sc_upkeep *upkeep, bool allowed)
 {
-    atomic_store(&upkeep->allowed, allowed);
+    upkeep->turn = allowed;
+    set_allowed(upkeep);
+}
+
+void sc_upkeep_merge_pause(struct sc_upkeep *upkeep, bool paused)
+{
+    upkeep->paused = paused;
+    set_allowed(upkeep);
+    if (paused) {
+        sc_committer_hold(upkeep->committer, UINT64_MAX);
+    }
 }
 
 void sc_upkeep_compact(struct sc_upkeep *upkeep)
@@ -315,6 +369,9 @@ void sc_upkeep_figures(const struct sc_upkeep *upkeep, struct sc_upkeep_figures 
     bool allowed = atomic_load(&upkeep->allowed);
     sc_merge_figures(upkeep->merge, &figures->merge);
     figures->urgent = upkeep->urgent;
+    figures->disk_bytes = upkeep->space.disk;
+    figures->disk_bound = upkeep->space.bound;
+    figures->stalled_us = sc_committer_stalled_us(upkeep->committer);
     if (figures->merge.running) {
         figures->state = allowed ? SC_UPKEEP_MERGING : SC_UPKEEP_PAUSED;
     } else {

@@ -7,6 +7,12 @@
  * fleet need not merge all at once. It keeps to a rate of bytes read and written; when more
  * is dead than alive on the disk the rate rises, since merging must keep up with writing. After a
  * failure it is tried again later, after a second at first and then at ever longer intervals.
+ *
+ * When a store takes nearly as much space as it should at most (shard/pressure.h), its merges do
+ * not wait for their turn; when it takes more, they keep to no rate, and commits are held back as
+ * long as a merge goes on or is about to (shard/committer.h). A pause, which an operator asks for,
+ * goes before all that: then nothing is merged, nobody waits, and space may grow without bound.
+ * Likewise while merges are held since slots move, and until one that failed is tried again.
  */
 #ifndef SC_SHARD_UPKEEP_H
 #define SC_SHARD_UPKEEP_H
@@ -50,6 +56,9 @@ void sc_upkeep_configure(struct sc_upkeep *upkeep, const struct sc_upkeep_option
 /* Gives the merge its turn, or takes it away: one that is under way then pauses. */
 void sc_upkeep_merge_allow(struct sc_upkeep *upkeep, bool allowed);
 
+/* Pauses all merging, or lets it go on in its turn. */
+void sc_upkeep_merge_pause(struct sc_upkeep *upkeep, bool paused);
+
 /* Asks that everything with dead bytes be merged, the active file included. It waits its turn. */
 void sc_upkeep_compact(struct sc_upkeep *upkeep);
 
@@ -63,6 +72,8 @@ enum sc_upkeep_merge_state {
 struct sc_upkeep_figures {
     enum sc_upkeep_merge_state state;
     bool urgent; /* more is dead than alive, and it is much */
+    uint64_t disk_bytes, disk_bound; /* see struct sc_pressure_figures */
+    uint64_t stalled_us; /* that commits were held back in all */
     struct sc_merge_figures merge;
 };
 void sc_upkeep_figures(const struct sc_upkeep *upkeep, struct sc_upkeep_figures *figures);

@@ -164,6 +164,7 @@ enum sc_status sc_writer_room(struct sc_writer *writer, uint64_t size, bool smal
         rotate(writer);
         active = writer->active;
     }
+    active->full_size = writer->file_size_max;
     if (!sc_segment_allocate(active, size, small)) {
         char name[SC_FILES_NAME_SIZE];
         sc_files_data_name(name, active->number);

@@ -199,6 +199,82 @@ START_TEST(merge_that_would_take_for_ever_does_not_hold_up_the_end)
 }
 END_TEST
 
+static void pause_merges(bool paused)
+{
+    sc_sp_hub_lock(hub);
+    sc_upkeep_merge_pause(upkeep, paused);
+    sc_sp_hub_unlock(hub);
+}
+
+/* Waits until all that was written is committed. */
+static void await_commits(void)
+{
+    uint64_t until = sc_clock_mono_ms() + PATIENCE_MS;
+    bool done = false;
+    while (!done) {
+        ck_assert_uint_lt(sc_clock_mono_ms(), until);
+        sc_sp_hub_lock(hub);
+        done = sc_bitcask_committed(f.store) == sc_bitcask_appended(f.store);
+        sc_sp_hub_unlock(hub);
+        (void)usleep(1000);
+    }
+}
+
+START_TEST(store_near_its_bound_does_not_wait_for_its_turn)
+{
+    start(0);
+    allow(false);
+    pause_merges(true);
+    overwrite(40); /* 20 MB, of which half a megabyte is needed */
+    await_commits();
+    await(SC_UPKEEP_WAITING);
+    struct sc_upkeep_figures now = figures();
+    ck_assert_uint_gt(now.disk_bytes, now.disk_bound);
+    ck_assert_uint_eq(now.merge.merges, 0); /* a pause goes before everything, */
+    ck_assert_uint_eq(now.stalled_us, 0); /* and nobody waits for what does not come */
+    pause_merges(false);
+    await(SC_UPKEEP_IDLE);
+    now = figures();
+    ck_assert_uint_ge(now.merge.merges, 1);
+    ck_assert_uint_le(now.disk_bytes, now.disk_bound);
+    stop();
+    fixture_fini(&f);
+}
+END_TEST
+
+START_TEST(commits_that_are_held_back_come_in_the_end)
+{
+    static const struct sc_bitcask_write options = {0};
+    struct sc_slice key = sc_slice_str("key");
+    struct sc_buf value = {0};
+    uint64_t version;
+    sc_bitcask_position position;
+    start(0);
+    for (int round = 0; round < 3; round++) {
+        sc_sp_hub_lock(hub);
+        sc_committer_hold(committer, 0);
+        ck_assert_int_eq(sc_bitcask_put(f.store, key, sc_slot_hash(key), key, &options, &version,
+                                        &f.position, f.why),
+                         SC_OK);
+        sc_committer_want(committer);
+        ck_assert_uint_lt(sc_bitcask_committed(f.store), f.position);
+        ck_assert_int_eq(sc_bitcask_get(f.store, sc_slice_str("another"),
+                                        sc_slot_hash(sc_slice_str("another")), &value, &position,
+                                        f.why),
+                         SC_NOTFOUND);
+        ck_assert_uint_le(position, sc_bitcask_committed(f.store)); /* may be answered at once */
+        if (round == 2) {
+            (void)sc_committer_want_sync(committer); /* a merge may need it: nobody holds that */
+        }
+        sc_sp_hub_unlock(hub);
+        await_commits();
+    }
+    ck_assert_uint_gt(figures().stalled_us, 0);
+    stop();
+    fixture_fini(&f);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("upkeep");
@@ -206,6 +282,8 @@ int main(void)
     tcase_add_test(t, dead_bytes_are_reclaimed_beside_traffic);
     tcase_add_test(t, merge_waits_for_its_turn_and_pauses_without_it);
     tcase_add_test(t, merge_that_would_take_for_ever_does_not_hold_up_the_end);
+    tcase_add_test(t, store_near_its_bound_does_not_wait_for_its_turn);
+    tcase_add_test(t, commits_that_are_held_back_come_in_the_end);
     suite_add_tcase(suite, t);
     return sc_check_main(suite);
 }
