@@ -6,8 +6,8 @@
  *   bitcask_write.c  put, del, touch, incr, clear
  *   bitcask_scan.c   scan and its cursors
  *   recover.c        opening: from the files to the keydir
- *   merge.c          merging: from many files to few
- *   merge_choose.c   which
+ *   merge*.c         merging: from many files to few (shard/merge_impl.h)
+ *   pressure.c       how much disk space there may be
  *   reap.c           what becomes of those that were merged
  *   moving.c         slots that move from or to another shard
  *   fence.c          places in the log behind which a slot begins anew
