@@ -34,6 +34,11 @@ enum sc_change_kind {
     SC_CHANGE_SHARD_WEIGHT = 11,
 };
 
+/* Parts of the steering. */
+#define SC_CHANGE_BALANCING 1u
+#define SC_CHANGE_PAUSED 2u
+#define SC_CHANGE_RATE 4u
+
 /* Which members mean something depends on the kind. */
 struct sc_change {
     enum sc_change_kind kind;
@@ -47,6 +52,7 @@ struct sc_change {
     struct sc_slotset slots;
     uint64_t epoch; /* MOVED: of the map from then on */
     struct sc_cluster_steering steering; /* STEERING */
+    unsigned parts; /* STEERING: what of it is meant, the rest stays as it is; 0: all */
 };
 
 /* The payload, and back. Reading stores what the kind needs and checks that it is well-formed. */

@@ -446,12 +446,25 @@ enum sc_status sc_maplog_put_map(struct sc_maplog *log, const struct sc_cluster 
     return status;
 }
 
+static void number_steering(const struct sc_cluster_steering *now, struct sc_change *change)
+{
+    struct sc_cluster_steering *to = &change->steering;
+    to->balancing = (change->parts & SC_CHANGE_BALANCING) != 0 ? to->balancing : now->balancing;
+    to->paused = (change->parts & SC_CHANGE_PAUSED) != 0 ? to->paused : now->paused;
+    if ((change->parts & SC_CHANGE_RATE) == 0) {
+        to->bytes_per_second = now->bytes_per_second;
+    }
+    change->parts = 0;
+}
+
 void sc_maplog_number(const struct sc_maplog *log, struct sc_change *change)
 {
     if (change->kind == SC_CHANGE_BATCH && change->move == 0) {
         change->move = log->cluster.next_move;
     } else if (change->kind == SC_CHANGE_MOVED && change->epoch == 0) {
         change->epoch = log->cluster.epoch + 1;
+    } else if (change->kind == SC_CHANGE_STEERING && change->parts != 0) {
+        number_steering(&log->cluster.steering, change);
     }
 }
 

@@ -40,8 +40,9 @@ void sc_maplog_close(struct sc_maplog *log);
 enum sc_status sc_maplog_put_map(struct sc_maplog *log, const struct sc_cluster *cluster,
                                  char *why);
 
-/* Fills in what follows from the changes before and is 0: the move of a BATCH, the epoch of a
- * MOVED. So several may be under way, each asked for before the one before it is recorded. */
+/* Fills in what follows from the changes before: the move of a BATCH and the epoch of a MOVED, if
+ * they are 0, and the parts of a STEERING that are not meant. So several may be under way, each
+ * asked for before the one before it is recorded. */
 void sc_maplog_number(const struct sc_maplog *log, struct sc_change *change);
 
 /* Appends a change. SC_OK: durable. SC_UNKNOWN: it may be found at the next start or not, and the

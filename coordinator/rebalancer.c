@@ -34,9 +34,11 @@ static const struct sc_cluster_steering *steering(const struct sc_rebalancer *re
     return &rebalancer->fleet->cluster.steering;
 }
 
-static void record_steering(struct sc_rebalancer *rebalancer, struct sc_cluster_steering to)
+/* What an operator asks for meanwhile stays as it is. */
+static void record_balancing(struct sc_rebalancer *rebalancer)
 {
-    struct sc_change change = {.kind = SC_CHANGE_STEERING, .steering = to};
+    const struct sc_change change = {
+        .kind = SC_CHANGE_STEERING, .steering = {.balancing = true}, .parts = SC_CHANGE_BALANCING};
     sc_fleet_record(rebalancer->fleet, &change, NULL, NULL);
 }
 
@@ -156,9 +158,7 @@ static void go_on(struct sc_rebalancer *rebalancer)
 {
     const struct sc_cluster *cluster = &rebalancer->fleet->cluster;
     if (is_half_told(cluster)) {
-        struct sc_cluster_steering to = cluster->steering;
-        to.balancing = true;
-        record_steering(rebalancer, to);
+        record_balancing(rebalancer);
     }
     uint32_t *after = sc_calloc(SC_SLOT_COUNT, sizeof *after);
     plan_soon(rebalancer, PLAN_MS);
@@ -291,7 +291,7 @@ static void cancel(struct sc_rebalancer *rebalancer)
 void sc_rebalancer_steer(struct sc_rebalancer *rebalancer, const struct sc_msg_request *request,
                          const struct sc_sp_origin *origin)
 {
-    struct sc_cluster_steering to = *steering(rebalancer);
+    struct sc_change change = {.kind = SC_CHANGE_STEERING};
     bool changes = request->has_pause || request->cancel || request->has_rate;
     if (request->dry_run && changes) {
         sc_wish_answer(origin, SC_BADREQUEST,
@@ -307,17 +307,19 @@ void sc_rebalancer_steer(struct sc_rebalancer *rebalancer, const struct sc_msg_r
         return;
     }
     if (request->has_pause) {
-        to.paused = request->pause;
-        to.balancing = to.balancing || !request->pause;
+        change.steering.paused = request->pause;
+        change.steering.balancing = true;
+        change.parts |= SC_CHANGE_PAUSED | (request->pause ? 0 : SC_CHANGE_BALANCING);
     }
     if (request->has_rate) {
-        to.bytes_per_second = request->bytes_per_second;
+        change.steering.bytes_per_second = request->bytes_per_second;
+        change.parts |= SC_CHANGE_RATE;
     }
     if (request->cancel) {
-        to.balancing = to.paused = false;
+        change.steering.balancing = change.steering.paused = false;
+        change.parts |= SC_CHANGE_BALANCING | SC_CHANGE_PAUSED;
         cancel(rebalancer);
     }
-    struct sc_change change = {.kind = SC_CHANGE_STEERING, .steering = to};
     sc_wish_record(rebalancer->fleet, &change, origin, tell, rebalancer);
 }
 
@@ -326,9 +328,7 @@ void sc_rebalancer_steer(struct sc_rebalancer *rebalancer, const struct sc_msg_r
 void sc_rebalancer_on_map(struct sc_rebalancer *rebalancer, const struct sc_change *change)
 {
     if (change->kind == SC_CHANGE_SHARD_ADDED && !steering(rebalancer)->balancing) {
-        struct sc_cluster_steering to = *steering(rebalancer);
-        to.balancing = true;
-        record_steering(rebalancer, to);
+        record_balancing(rebalancer);
     }
     if (change->kind == SC_CHANGE_STEERING) {
         sc_flows_pause(rebalancer->flows, change->steering.paused);

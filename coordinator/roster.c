@@ -51,9 +51,9 @@ static void record(struct sc_fleet *fleet, const struct sc_change *change,
                    const struct sc_sp_origin *origin)
 {
     if (!fleet->cluster.steering.balancing) {
-        struct sc_change balance = {.kind = SC_CHANGE_STEERING,
-                                    .steering = fleet->cluster.steering};
-        balance.steering.balancing = true;
+        const struct sc_change balance = {.kind = SC_CHANGE_STEERING,
+                                          .steering = {.balancing = true},
+                                          .parts = SC_CHANGE_BALANCING};
         sc_fleet_record(fleet, &balance, NULL, NULL);
     }
     if (change->kind == SC_CHANGE_SHARD_STATE) {

@@ -451,6 +451,29 @@ START_TEST(a_log_can_be_replaced_after_a_crash_anywhere)
 }
 END_TEST
 
+/* What is asked for while another wish is on its way to the disk does not undo that. */
+START_TEST(parts_of_the_steering_that_are_not_meant_stay_as_they_are)
+{
+    const char *urls[] = {"ipc:///a"};
+    struct sc_maplog *log = open_log();
+    struct sc_change changes[] = {
+        {.kind = SC_CHANGE_STEERING, .steering = {true, true, 7}},
+        {.kind = SC_CHANGE_STEERING, .steering = {false, false, 0}, .parts = SC_CHANGE_PAUSED},
+        {.kind = SC_CHANGE_STEERING, .steering = {false, true, 0}, .parts = SC_CHANGE_BALANCING},
+        {.kind = SC_CHANGE_STEERING, .steering = {true, true, 9}, .parts = SC_CHANGE_RATE},
+    };
+    ck_assert_int_eq(sc_cluster_create(&cluster, urls, 1, why), SC_OK);
+    ck_assert_int_eq(sc_maplog_put_map(log, &cluster, why), SC_OK);
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        sc_maplog_number(log, &changes[i]);
+        ck_assert_int_eq(sc_maplog_append(log, &changes[i], why), SC_OK);
+    }
+    const struct sc_cluster_steering *last = &changes[3].steering;
+    ck_assert(!last->balancing && !last->paused && last->bytes_per_second == 9);
+    sc_maplog_close(log);
+}
+END_TEST
+
 /* Two batches that were asked for before one of them was recorded, and both moved at once. */
 START_TEST(changes_that_are_under_way_together_are_numbered_as_they_are_recorded)
 {
@@ -541,6 +564,7 @@ int main(void)
     tcase_add_test(tcase, after_a_failed_sync_nothing_more_is_taken);
     tcase_add_test(tcase, a_log_can_be_replaced_after_a_crash_anywhere);
     tcase_add_test(tcase, changes_that_are_under_way_together_are_numbered_as_they_are_recorded);
+    tcase_add_test(tcase, parts_of_the_steering_that_are_not_meant_stay_as_they_are);
     tcase_add_test(tcase, a_log_of_a_million_entries_is_read);
     suite_add_tcase(suite, tcase);
     return sc_check_main(suite);
