@@ -100,7 +100,7 @@ enum {
     X(X_SNAPSHOT, "x.snapshot", 2, 2, SC_OP_INTERNAL)                     \
     X(X_PAGE, "x.page", 2, 2, SC_OP_INTERNAL)                             \
     X(X_FORGET, "x.forget", 1, 1, SC_OP_INTERNAL)                         \
-    X(X_BACKUP, "x.backup", 5, 5, SC_OP_INTERNAL)                         \
+    X(X_BACKUP, "x.backup", 6, 6, SC_OP_INTERNAL)                         \
     X(X_PROGRESS, "x.progress", 2, 2, SC_OP_INTERNAL)
 
 /* SC_OP_NONE, behind the last: no operation of ours, and how many there are. */

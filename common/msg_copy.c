@@ -27,9 +27,10 @@ static enum sc_status parse_backup(struct sc_mp *mp, struct sc_msg_request *requ
     if (!sc_mp_str(mp, &copy->dir) || !sc_msg_dir_ok(copy->dir)) {
         return bad(request, why, "the directory must be an absolute path");
     }
-    return sc_mp_bool(mp, &copy->link) && sc_mp_uint(mp, &copy->rate)
+    return sc_mp_bool(mp, &copy->link) && sc_mp_uint(mp, &copy->rate) &&
+                   sc_mp_uint(mp, &copy->label) && copy->label > 0
                ? SC_OK
-               : bad(request, why, "then come whether to link files, and a rate");
+               : bad(request, why, "then come whether to link files, a rate, and a label");
 }
 
 bool sc_msg_dir_ok(struct sc_slice dir)
@@ -118,14 +119,15 @@ void sc_msg_put_x_forget(struct sc_buf *out, uint64_t id)
 }
 
 void sc_msg_put_x_backup(struct sc_buf *out, uint64_t id, uint64_t epoch, struct sc_slice dir,
-                         bool link, uint64_t rate)
+                         bool link, uint64_t rate, uint64_t label)
 {
-    sc_msg_put_op(out, SC_OP_X_BACKUP, 5);
+    sc_msg_put_op(out, SC_OP_X_BACKUP, 6);
     sc_mp_put_uint(out, id);
     sc_mp_put_uint(out, epoch);
     sc_mp_put_str(out, dir);
     sc_mp_put_bool(out, link);
     sc_mp_put_uint(out, rate);
+    sc_mp_put_uint(out, label);
 }
 
 void sc_msg_put_x_progress(struct sc_buf *out, uint64_t id, bool go_on)

@@ -12,7 +12,7 @@
  *   x.snapshot  [id, epoch]   -> [0, keys]
  *   x.page      [id, cursor]  -> [0, next cursor or nil, now, [item...]]
  *   x.forget    [id]          -> [0]
- *   x.backup    [id, epoch, dir, copy, rate] -> [0]
+ *   x.backup    [id, epoch, dir, copy, rate, label] -> [0]
  *   x.progress  [id, go on]   -> [0, state, cut, bytes, done, status, why, result or nil]
  *
  * `id` names a snapshot, the same on all shards, and is never used again. `cursor` is nil at first,
@@ -21,8 +21,9 @@
  *
  * A backup has an id likewise. x.backup begins it in a directory of its own in `dir`, reading
  * `rate` bytes a second (0: no limit); it goes on as long as somebody asks for its progress and
- * wants it to go on. The result is [time, keys, version, damaged, linked, [[name, size, checksum,
- * linked]...]].
+ * wants it to go on. `label` is kept in it: what an earlier one with the same label left in `dir`
+ * is replaced, since that did not become complete. The result is [time, keys, version, damaged,
+ * linked, [[name, size, checksum, linked]...]].
  */
 #ifndef SC_COMMON_MSG_COPY_H
 #define SC_COMMON_MSG_COPY_H
@@ -44,6 +45,7 @@ struct sc_msg_copy {
     bool link; /* files may be links: the default */
     bool go_on;
     uint64_t rate;
+    uint64_t label; /* of a backup, from 1 */
 };
 
 #define SC_MSG_DIR_MAX 1000u /* bytes of the path of a directory */
@@ -64,7 +66,7 @@ void sc_msg_put_x_snapshot(struct sc_buf *out, uint64_t id, uint64_t epoch);
 void sc_msg_put_x_page(struct sc_buf *out, uint64_t id, struct sc_slice cursor);
 void sc_msg_put_x_forget(struct sc_buf *out, uint64_t id);
 void sc_msg_put_x_backup(struct sc_buf *out, uint64_t id, uint64_t epoch, struct sc_slice dir,
-                         bool link, uint64_t rate);
+                         bool link, uint64_t rate, uint64_t label);
 void sc_msg_put_x_progress(struct sc_buf *out, uint64_t id, bool go_on);
 
 /* ---- Reading pages ---- */

@@ -231,7 +231,7 @@ static void pause_ms(const struct sc_archivist *archivist, uint64_t ms)
 /* ---- The steps ---- */
 
 /* The shards that own slots, and the map. */
-static enum sc_status begin_parts(struct sc_archivist *archivist, char *why)
+static enum sc_status begin_parts(struct sc_archivist *archivist, uint64_t label, char *why)
 {
     struct sc_fleet *fleet = archivist->fleet;
     struct sc_buf request = {0};
@@ -248,7 +248,7 @@ static enum sc_status begin_parts(struct sc_archivist *archivist, char *why)
         sc_cluster_put_ranges(cluster, false, &archivist->ranges);
         archivist->parts = sc_calloc(cluster->shard_count + 1, sizeof *archivist->parts);
         sc_msg_put_x_backup(&request, archivist->id, cluster->epoch, sc_slice_str(archivist->dir),
-                            archivist->link, archivist->rate);
+                            archivist->link, archivist->rate, label);
         for (size_t i = 0; i < cluster->shard_count; i++) {
             if (cluster->shards[i].slots > 0) {
                 struct part *part = &archivist->parts[archivist->part_count++];
@@ -377,10 +377,11 @@ static void give_up(struct sc_archivist *archivist)
 
 static enum sc_status make_backup(struct sc_archivist *archivist, char *why)
 {
-    bool made = false;
-    enum sc_status status = sc_inventory_prepare(archivist->dir, &made, why);
-    if (status == SC_OK) {
-        status = begin_parts(archivist, why);
+    struct sc_inventory_start start = {.label = archivist->id};
+    enum sc_status status = sc_inventory_prepare(archivist->dir, &start, why);
+    bool prepared = status == SC_OK;
+    if (prepared) {
+        status = begin_parts(archivist, start.label, why);
         if (status == SC_OK) {
             status = follow(archivist, why);
         }
@@ -391,8 +392,8 @@ static enum sc_status make_backup(struct sc_archivist *archivist, char *why)
             give_up(archivist);
         }
     }
-    if (status != SC_OK && made) {
-        (void)rmdir(archivist->dir); /* unless something is left in it */
+    if (status != SC_OK && (prepared || start.made)) {
+        sc_inventory_abandon(archivist->dir, &start);
     }
     return status;
 }

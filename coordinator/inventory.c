@@ -6,11 +6,13 @@
 #include "common/slot.h"
 #include "common/version.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -19,6 +21,7 @@
 
 #define NAME "backup.json"
 #define TEMPORARY "backup.json.tmp"
+#define BEGUN "backup.begun"
 
 /* ---- The text ---- */
 
@@ -134,11 +137,15 @@ static bool sync_dir(int parent_fd, const char *name)
     return synced;
 }
 
-enum sc_status sc_inventory_prepare(const char *dir, bool *made, char *why)
+static enum sc_status prepare_label(int fd, const char *dir, struct sc_inventory_start *start,
+                                    char *why);
+
+enum sc_status sc_inventory_prepare(const char *dir, struct sc_inventory_start *start, char *why)
 {
     struct stat info;
-    *made = mkdir(dir, 0700) == 0;
-    if (!*made && errno != EEXIST) {
+    start->resumed = false;
+    start->made = mkdir(dir, 0700) == 0;
+    if (!start->made && errno != EEXIST) {
         return sc_fail(why, SC_IO, "cannot create the directory %s: %s", dir, strerror(errno));
     }
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -149,9 +156,11 @@ enum sc_status sc_inventory_prepare(const char *dir, bool *made, char *why)
     if (fstatat(fd, NAME, &info, 0) == 0) {
         status =
             sc_fail(why, SC_BADREQUEST, "%s holds a backup already: give another directory", dir);
-    } else if (*made && !sync_dir(fd, "..")) {
+    } else if (start->made && !sync_dir(fd, "..")) {
         status =
             sc_fail(why, SC_IO, "cannot sync the directory %s is in: %s", dir, strerror(errno));
+    } else {
+        status = prepare_label(fd, dir, start, why);
     }
     (void)close(fd);
     sc_failpoint("backup_prepared");
@@ -228,8 +237,84 @@ enum sc_status sc_inventory_write(const char *dir, const struct sc_inventory *in
     enum sc_status status = dir_fd >= 0 ? replace(dir_fd, dir, sc_buf_slice(&text), why)
                                         : fail_io("open", dir, "", why);
     if (dir_fd >= 0) {
+        if (status == SC_OK) {
+            (void)unlinkat(dir_fd, BEGUN,
+                           0); /* else it says nothing any more: backup.json counts */
+        }
         (void)close(dir_fd);
     }
     sc_buf_fini(&text);
     return status;
+}
+
+/* ---- What was begun ---- */
+
+static bool read_label(int dir_fd, uint64_t *label)
+{
+    char text[18] = "";
+    char *end = text;
+    int fd = openat(dir_fd, BEGUN, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    if (got == 17 && text[16] == '\n') {
+        *label = strtoull(text, &end, 16);
+    }
+    return end == text + 16 && *label != 0;
+}
+
+/* Goes on with the label that is there, or writes one. */
+static enum sc_status prepare_label(int fd, const char *dir, struct sc_inventory_start *start,
+                                    char *why)
+{
+    char text[18];
+    start->resumed = read_label(fd, &start->label);
+    if (start->resumed) {
+        return SC_OK;
+    }
+    (void)snprintf(text, sizeof text, "%016" PRIx64 "\n", start->label);
+    enum sc_status status = write_temporary(fd, dir, sc_slice_str(text), why);
+    if (status == SC_OK && (renameat(fd, TEMPORARY, fd, BEGUN) != 0 || !sync_dir(fd, "."))) {
+        status = fail_io("write", dir, BEGUN, why);
+    }
+    if (status != SC_OK) {
+        (void)unlinkat(fd, TEMPORARY, 0);
+        (void)unlinkat(fd, BEGUN, 0);
+    }
+    return status;
+}
+
+/* Whether some shard left its part. */
+static bool any_part(int dir_fd)
+{
+    bool any = false;
+    struct dirent *entry;
+    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
+    if (list == NULL) {
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+        return true; /* who knows */
+    }
+    while ((entry = readdir(list)) != NULL) {
+        any = any || strncmp(entry->d_name, "shard-", 6) == 0;
+    }
+    (void)closedir(list);
+    return any;
+}
+
+void sc_inventory_abandon(const char *dir, const struct sc_inventory_start *start)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        if (!any_part(fd)) {
+            (void)unlinkat(fd, BEGUN, 0);
+        }
+        (void)close(fd);
+    }
+    if (start->made || start->resumed) {
+        (void)rmdir(dir); /* unless something is left in it */
+    }
 }

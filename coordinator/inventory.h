@@ -22,9 +22,20 @@
 
 #include <stdbool.h>
 
+/* How a backup begins. */
+struct sc_inventory_start {
+    bool made; /* the directory was not there */
+    bool resumed; /* an earlier one was begun in it, and did not become complete */
+    uint64_t label; /* set before: of a first one. Then: that of the first one */
+};
+
 /* Makes the directory if it is not there, which its parent must be; SC_BADREQUEST when it has a
- * backup already. `made`: it was not there. */
-enum sc_status sc_inventory_prepare(const char *dir, bool *made, char *why);
+ * backup already. Its file backup.begun says from now on, durably, that one was begun and did not
+ * become complete; its label stays the same until one does. */
+enum sc_status sc_inventory_prepare(const char *dir, struct sc_inventory_start *start, char *why);
+
+/* Undoes that, as far as nothing is left of a backup. */
+void sc_inventory_abandon(const char *dir, const struct sc_inventory_start *start);
 
 /* One shard's part. */
 struct sc_inventory_shard {
@@ -44,7 +55,7 @@ struct sc_inventory {
     size_t shard_count;
 };
 
-/* Writes the file, durably and by one rename. SC_IO: there is none. */
+/* Writes the file, durably and by one rename, then removes backup.begun. SC_IO: there is none. */
 enum sc_status sc_inventory_write(const char *dir, const struct sc_inventory *inventory, char *why);
 
 #endif

@@ -33,6 +33,8 @@ struct sc_backup {
     struct sc_bitcask *store; /* kept */
     struct sc_backup_figures figures; /* guarded by the lock of the store */
 
+    struct sc_label label;
+
     /* of the run */
     const struct sc_backup_host *host;
     struct sc_files parent; /* path and dir_fd only, like the next */
@@ -56,6 +58,15 @@ struct sc_backup *sc_backup_alloc(struct sc_bitcask *store)
     backup->parent.dir_fd = -1;
     backup->dir.dir_fd = -1;
     return backup;
+}
+
+void sc_backup_label(struct sc_backup *backup, uint64_t label)
+{
+    struct sc_bitcask_identity identity;
+    sc_bitcask_identity(backup->store, &identity);
+    memcpy(backup->label.cluster, identity.cluster, sizeof identity.cluster);
+    backup->label.shard_id = identity.shard_id;
+    backup->label.label = label;
 }
 
 void sc_backup_free(struct sc_backup *backup)
@@ -150,6 +161,11 @@ static enum sc_status make_dirs(struct sc_backup *backup, const char *parent, co
         return status;
     }
     backup->made_dir = sc_io_mkdir(backup->parent.dir_fd, name) == 0;
+    if (!backup->made_dir && errno == EEXIST) {
+        backup->made_dir = sc_label_reclaim(&backup->label, &backup->parent, name) &&
+                           sc_io_mkdir(backup->parent.dir_fd, name) == 0;
+        errno = EEXIST;
+    }
     if (!backup->made_dir && errno == EEXIST) {
         return sc_fail(why, SC_BADREQUEST,
                        "%s/%s is there already: give another directory, or remove that", parent,
@@ -517,6 +533,21 @@ static enum sc_status write_horizon(struct sc_backup *backup, char *why)
     return status;
 }
 
+static enum sc_status write_label(struct sc_backup *backup, char *why)
+{
+    if (backup->label.label == 0) {
+        return SC_OK;
+    }
+    enum sc_status status = sc_label_write(&backup->label, &backup->dir, why);
+    if (status == SC_OK) {
+        status = note_written(backup, SC_LABEL_FILE, why);
+    } else {
+        (void)sc_io_unlink(backup->dir.dir_fd, SC_LABEL_FILE);
+    }
+    sc_failpoint("backup_labelled");
+    return status;
+}
+
 /* Everything else must be on the disk before. */
 static enum sc_status write_manifest(struct sc_backup *backup, char *why)
 {
@@ -537,6 +568,9 @@ static enum sc_status run(struct sc_backup *backup, const char *parent, const ch
                           char *why)
 {
     enum sc_status status = make_dirs(backup, parent, name, why);
+    if (status == SC_OK) {
+        status = write_label(backup, why);
+    }
     if (status == SC_OK) {
         status = cut(backup, why);
     }

@@ -1,8 +1,9 @@
 /*
  * Backup: copies a store to another directory while it is being used.
  *
- *   DIR made -> cut -> each file: linked, or copied up to the cut -> synced -> read back: checksums
- *                `-- pin: nothing is removed --'                                -> MANIFEST
+ *   DIR made, labelled -> cut -> each file: linked, or copied up to the cut -> synced
+ *                           `-- pin: nothing is removed --'
+ *     -> read back: checksums -> MANIFEST
  *
  * The cut is one moment, under the lock: everything that was acknowledged until then is in the
  * backup, nothing that came later. Sealed files are hard links where that is possible, so that a
@@ -21,6 +22,7 @@
 
 #include "common/status.h"
 #include "shard/files.h"
+#include "shard/label.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -46,6 +48,10 @@ struct sc_backup_file {
 
 struct sc_backup *sc_backup_alloc(struct sc_bitcask *store);
 void sc_backup_free(struct sc_backup *backup); /* NULL is allowed */
+
+/* Before it is run: what it is labelled with. A directory of its name with the same label is
+ * removed first. Without, it has none, and nothing is removed. */
+void sc_backup_label(struct sc_backup *backup, uint64_t label);
 
 /* Makes the directory `name` in `parent`, which is made too if its own parent is there, and the
  * backup in it. `copy`: link nothing. SC_OK: it is complete and on the disk. SC_BADREQUEST: there

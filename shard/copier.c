@@ -153,6 +153,7 @@ static void begin(struct sc_copier *copier, const struct sc_msg_copy *request)
     sc_bitcask_identity(copier->store, &identity);
     sc_backup_free(copier->backup);
     copier->backup = sc_backup_alloc(copier->store);
+    sc_backup_label(copier->backup, request->label);
     copier->id = request->id;
     copier->state = SC_MSG_BACKUP_RUNNING;
     copier->asked_ms = sc_clock_mono_ms();
@@ -174,7 +175,11 @@ void sc_copier_begin(struct sc_copier *copier, uint64_t epoch, const struct sc_m
     if (request->epoch != epoch) {
         status = sc_fail(why, SC_BUSY, "slots are being handed over: try again");
     } else if (is_running(copier)) {
-        status = sc_fail(why, SC_BUSY, "a backup to %s is under way", copier->dir);
+        atomic_store(&copier->pace.stopping, true);
+        status = sc_fail(why, SC_BUSY,
+                         "the backup to %.200s, whose coordinator is gone, is being given up: try "
+                         "again",
+                         copier->dir);
     } else {
         begin(copier, request);
     }

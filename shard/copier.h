@@ -1,12 +1,13 @@
 /*
  * Copier: makes a backup of the store when the coordinator asks for one, on a thread of its own.
  *
- *   x.backup   [id, epoch, dir, link, rate]   begins; the backup is the directory shard-ID in `dir`
- *   x.progress [id, go on]                    how far it is; false: it is to be given up, or
+ *   x.backup   [id, epoch, dir, link, rate, label]   begins; the backup is the directory shard-ID
+ * in `dir` x.progress [id, go on]                    how far it is; false: it is to be given up, or
  * removed again if it is complete
  *
- * One at a time. It is given up when nobody asks for its progress for a while: whoever began it is
- * gone. What came of the last one is known until the next is begun.
+ * One at a time. It is given up when nobody asks for its progress for a while, or another is asked
+ * for, which has to be asked for again then: whoever began it is gone. What came of the last one is
+ * known until the next is begun.
  *
  * Guarded by the hub's lock, but for start and stop.
  */

@@ -94,12 +94,13 @@ END_TEST
 
 START_TEST(a_backup_begins_at_a_shard_and_tells_its_progress)
 {
-    sc_msg_put_x_backup(&out, 9, 4, SLICE("/a/b"), false, 1000);
+    sc_msg_put_x_backup(&out, 9, 4, SLICE("/a/b"), false, 1000, 77);
     ck_assert_int_eq(fixture_parse_buf(&out), SC_OK);
     ck_assert_int_eq(request.op, SC_OP_X_BACKUP);
     ck_assert_uint_eq(request.copy.id, 9);
     ck_assert_uint_eq(request.copy.epoch, 4);
     ck_assert_uint_eq(request.copy.rate, 1000);
+    ck_assert_uint_eq(request.copy.label, 77);
     assert_slice(request.copy.dir, "/a/b");
     ck_assert(!request.copy.link);
     out.size = 0;
@@ -108,11 +109,13 @@ START_TEST(a_backup_begins_at_a_shard_and_tells_its_progress)
     ck_assert_int_eq(request.op, SC_OP_X_PROGRESS);
     ck_assert(request.copy.go_on);
 
-    ck_assert_int_eq(PARSE("\x96\xa8x.backup\x01\x01\xa3"
-                           "a/b\xc3\x01"),
+    ck_assert_int_eq(PARSE("\x97\xa8x.backup\x01\x01\xa3"
+                           "a/b\xc3\x01\x01"),
                      SC_BADREQUEST);
-    ck_assert_int_eq(PARSE("\x96\xa8x.backup\x01\x01\xa3/\0b\xc3\x01"), SC_BADREQUEST);
-    ck_assert_int_eq(PARSE("\x96\xa8x.backup\x01\x01\xa2/b\x01\x01"), SC_BADREQUEST);
+    ck_assert_int_eq(PARSE("\x97\xa8x.backup\x01\x01\xa3/\0b\xc3\x01\x01"), SC_BADREQUEST);
+    ck_assert_int_eq(PARSE("\x97\xa8x.backup\x01\x01\xa2/b\x01\x01\x01"), SC_BADREQUEST);
+    ck_assert_int_eq(PARSE("\x97\xa8x.backup\x01\x01\xa2/b\xc3\x01\x01"), SC_OK);
+    ck_assert_int_eq(PARSE("\x97\xa8x.backup\x01\x01\xa2/b\xc3\x01\x00"), SC_BADREQUEST);
     ck_assert_int_eq(PARSE("\x93\xaax.progress\x01\x01"), SC_BADREQUEST);
 }
 END_TEST

@@ -138,7 +138,7 @@ static void add_copies(void)
     sc_msg_put_x_snapshot(add(), 7, 12);
     sc_msg_put_x_page(add(), 7, SLICE(""));
     sc_msg_put_x_forget(add(), 7);
-    sc_msg_put_x_backup(add(), 7, 12, SLICE("/some/where"), true, 1000000);
+    sc_msg_put_x_backup(add(), 7, 12, SLICE("/some/where"), true, 1000000, 7);
     sc_msg_put_x_progress(add(), 7, true);
     static const struct sc_slice backup = BYTES("\x92\xa6"
                                                 "backup\x83\xa3"

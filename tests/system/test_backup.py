@@ -187,8 +187,15 @@ class Refusals(BackupTest):
             self.assertEqual(file.read(), before)
         other = self.target()
         os.makedirs(other + "/shard-2")
+        with open(other + "/shard-2/mine", "w", encoding="utf-8") as file:
+            file.write("x")
         self.assertIn("shard-2 is there already", self.backup(fleet, other, status=ERROR).err)
-        self.assertEqual(os.listdir(other), ["shard-2"])
+        self.assertEqual(os.listdir(other + "/shard-2"), ["mine"])
+        self.assertNotIn("shard-1", os.listdir(other))
+        os.unlink(directory + "/backup.json")  # its parts have another label, so they stay
+        self.assertIn("is there already", self.backup(fleet, directory, status=ERROR).err)
+        self.assertTrue(os.path.exists(directory + "/shard-1/MANIFEST"))
+        self.assertTrue(os.path.exists(directory + "/shard-2/MANIFEST"))
         ran = self.backup(fleet, "/nonexistent/folder/backup", status=ERROR)
         self.assertIn("No such file", ran.err)
 
@@ -370,11 +377,12 @@ class Deaths(BackupTest):
     """A process dies, or a system call fails, at each step: nothing that looks like a backup is left,
     or a whole one, and the store has everything."""
 
-    SHARD = ("backup_dir_made", "backup_cut", "backup_linked:2", "backup_copied", "backup_synced",
+    SHARD = ("backup_dir_made", "backup_labelled", "backup_cut", "backup_linked:2", "backup_copied", "backup_synced",
              "backup_before_manifest", "backup_after_manifest")
     COORDINATOR = ("backup_prepared", "backup_begun", "backup_list_written")
-    FAILURES = ("backup_list_open", "backup_list_write", "backup_list_sync", "backup_list_rename",
-                "backup_list_sync_dir")
+    FAILURES = ("backup_list_open:1", "backup_list_write:1", "backup_list_sync:1",
+                "backup_list_open:2", "backup_list_write:2", "backup_list_sync:2",
+                "backup_list_rename:1", "backup_list_sync_dir:1")
 
     def setUp(self):
         super().setUp()
@@ -398,6 +406,13 @@ class Deaths(BackupTest):
         self.one.wait_up()
         self.assertEqual(self.stored(self.one), self.values)
 
+    def check_again(self, directory):
+        """What is left is replaced by the next backup to the same directory."""
+        wait_for(lambda: shardcask(self.one.url, "backup", directory).code == DONE,
+                 "a backup in the place of the interrupted one", 90)
+        self.verify(directory)
+        self.assertEqual(sorted(os.listdir(directory)), ["backup.json", "shard-1", "shard-2"])
+
     def die(self, daemon, point):
         directory = self.target()
         self.restart_with(daemon, point)
@@ -413,17 +428,30 @@ class Deaths(BackupTest):
     def test_shards_die(self):
         for point in self.SHARD:
             with self.subTest(point):
-                self.check_nothing(self.die(self.one.shards[1], point))
+                directory = self.die(self.one.shards[1], point)
+                self.check_nothing(directory)
                 self.check_store()
-        directory = self.target()
-        self.backup(self.one, directory)
-        self.verify(directory)
+                self.check_again(directory)
+
+    def test_a_shard_dies_while_it_removes_what_is_left(self):
+        directory = self.die(self.one.coordinator, "backup_list_written")
+        for point in ("label_reclaiming", "label_reclaimed"):
+            self.restart_with(self.one.shards[1], point)
+            self.assertNotEqual(shardcask(self.one.url, "backup", directory).code, DONE)
+            wait_for(lambda: not self.one.shards[1].running(), "the end of the shard")
+            self.one.shards[1].ended_as_asked = True
+            self.one.shards[1].start()
+            self.check_store()
+            self.check_nothing(directory)
+        self.check_again(directory)
 
     def test_the_coordinator_dies(self):
         for point in self.COORDINATOR:
             with self.subTest(point):
-                self.check_nothing(self.die(self.one.coordinator, point))
+                directory = self.die(self.one.coordinator, point)
+                self.check_nothing(directory)
                 self.check_store()
+                self.check_again(directory)
         directory = self.die(self.one.coordinator, "backup_list_renamed")
         self.verify(directory)  # that was the last step
         self.check_store()
@@ -435,7 +463,7 @@ class Deaths(BackupTest):
         for point in self.FAILURES:
             with self.subTest(point):
                 directory = self.target()
-                self.restart_with(self.one.coordinator, point + ":1:fail")
+                self.restart_with(self.one.coordinator, point + ":fail")
                 ran = self.backup(self.one, directory, status=ERROR)
                 self.assertIn("Input/output error", ran.err)
                 self.assertFalse(os.path.exists(directory))
