@@ -26,6 +26,7 @@ every order of those under way that lets it take effect is tried; the situations
 or with another result, are given up. When none is left the history is impossible.
 """
 
+import collections
 import itertools
 import threading
 
@@ -117,29 +118,60 @@ def check_key(key, ops):
                              ops, key=lambda o: o.begun) if o.begun <= op.ended)))
 
 
+def is_optional(op):
+    """Whether it may also never take effect."""
+    return op.ended is None or is_unknown(op.reply)
+
+
+class Seen:
+    """Situations that need not be looked at again. What is possible in one is possible in any other that
+    differs from it only in that fewer operations of unknown fate have taken effect: these may do so
+    later, or never. Without this the situations double with each of them."""
+
+    def __init__(self, optional):
+        self.optional = optional
+        self.count = 0
+        self.known = {}  # (state, certain operations) -> sets of optional ones
+
+    def add(self, situation):
+        """True when it is a new one."""
+        state, effective = situation
+        optional = effective & self.optional
+        others = self.known.setdefault((state, effective - optional), [])
+        if any(other <= optional for other in others):
+            return False
+        others.append(optional)
+        self.count += 1
+        return True
+
+
 def settle(situations, under_way, op):
     """The situations in which `op`, which ends now, has taken effect."""
-    done = set()
-    seen = set(situations)
-    todo = list(situations)
+    seen = Seen(frozenset(n for n, other in under_way.items() if is_optional(other)))
+    done = Seen(seen.optional)
+    left = set()
+    todo = collections.deque(situation for situation in sorted(situations, key=lambda s: len(s[1]))
+                             if seen.add(situation))
     while todo:
-        state, effective = todo.pop()
+        state, effective = todo.popleft()
         if op.number in effective:
-            done.add((state, effective - {op.number}))
+            situation = (state, effective - {op.number})
+            if done.add(situation):
+                left.add(situation)
             continue
+        tried = set()  # of optional operations that are alike one is as good as the other
         for number, other in under_way.items():
-            if number in effective:
+            alike = (other.kind, freeze(list(other.args)))
+            if number in effective or (number in seen.optional and alike in tried):
                 continue
+            if number in seen.optional:
+                tried.add(alike)
             after = apply(state, other)
-            if after is None:
-                continue
-            situation = (after, effective | {number})
-            if situation not in seen:
-                seen.add(situation)
-                todo.append(situation)
-        if len(seen) > SITUATIONS_MAX:
+            if after is not None and seen.add((after, effective | {number})):
+                todo.append((after, effective | {number}))
+        if seen.count > SITUATIONS_MAX:
             raise Broken("%s: too many operations at once to check" % op.key)
-    return done
+    return left
 
 
 def apply(state, op):

@@ -66,6 +66,17 @@ class Good(unittest.TestCase):
                    ("g", [0, 1]), ("h", "get"), ("h", ABSENT_REPLY)).check()
 
 
+    def test_many_writes_of_unknown_fate(self):
+        """The judge's work must not double with each of them."""
+        steps = []
+        for n in range(12):
+            steps += [("p%d" % n, "put", n), ("p%d" % n, UNKNOWN), ("i%d" % n, "incr", 1000),
+                      ("i%d" % n, None), ("g%d" % n, "get"), ("g%d" % n, [0, n // 2])]
+        history_of(*steps).check()
+        with self.assertRaises(Broken):
+            history_of(*steps, ("g", "get"), ("g", [0, 2])).check()
+
+
 class Bad(unittest.TestCase):
     def refuse(self, *steps):
         with self.assertRaises(Broken):
