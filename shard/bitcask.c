@@ -214,6 +214,8 @@ enum sc_status sc_bitcask_open(const char *dir, const struct sc_bitcask_options 
     struct sc_writer *writer = &opened->writer;
     writer->file_size_max = clamp(options->file_size_max, FILE_SIZE_MIN, SC_SEGMENT_SIZE_MAX);
     writer->sync_always = options->sync_ms == SC_BITCASK_SYNC_ALWAYS;
+    writer->zeros_ahead = options->zeros_ahead < SC_BITCASK_ZEROS_AHEAD ? options->zeros_ahead
+                                                                        : SC_BITCASK_ZEROS_AHEAD;
     writer->enlist = enlist_new;
     writer->enlist_arg = opened;
     sc_moving_update(opened);

@@ -47,11 +47,15 @@ struct sc_fetch;
 #define SC_BITCASK_SYNC_ALWAYS 0
 #define SC_BITCASK_FILE_SIZE_DEFAULT (UINT64_C(256) << 20)
 
+#define SC_BITCASK_ZEROS_AHEAD (256u << 10)
+
 struct sc_bitcask_options {
     uint64_t file_size_max; /* a data file is sealed when the next record would pass this */
     uint32_t value_max; /* bytes of an encoded value */
     int32_t sync_ms; /* SC_BITCASK_SYNC_ALWAYS, SC_BITCASK_SYNC_NEVER, or at least every so
                         many milliseconds (the caller then runs commits with sync) */
+    uint32_t zeros_ahead; /* small commits that sync write so many bytes of zeros ahead, now and
+                             then (shard/writer.h); at most SC_BITCASK_ZEROS_AHEAD */
     uint64_t max_memory; /* bytes of the keydir at which new keys are refused; 0: no limit */
     bool read_only; /* refuse writes; nothing in the directory is changed */
     bool salvage; /* take a data file that is missing for an empty one, if its size is known; for

@@ -132,6 +132,18 @@ static void pass_torn(struct loading *loading, uint64_t end)
     }
 }
 
+/* Cuts the file where it is torn. */
+static enum sc_status cut_torn(struct loading *loading, char *why)
+{
+    struct sc_segment *segment = loading->segment;
+    if (!loading->store->options.read_only && sc_io_truncate(segment->fd, loading->torn) != 0) {
+        return sc_files_fail(&loading->store->files, "cut", loading->name, why);
+    }
+    segment->size = loading->torn;
+    segment->allocated = loading->torn;
+    return SC_OK;
+}
+
 /* The end of the file was reached. */
 static enum sc_status finish_end(struct loading *loading, uint64_t expected, char *why)
 {
@@ -148,6 +160,9 @@ static enum sc_status finish_end(struct loading *loading, uint64_t expected, cha
     if (loading->torn == 0) {
         return SC_OK;
     }
+    if (sc_writer_is_ahead(segment->fd, loading->torn, segment->size)) {
+        return cut_torn(loading, why);
+    }
     uint64_t size = segment->size - loading->torn;
     sc_bitcask_tell(loading->store, SC_EVENT_TORN_TAIL, loading->name, loading->torn, size,
                     "%s in %s: the last %" PRIu64 " bytes, from offset %" PRIu64
@@ -158,12 +173,7 @@ static enum sc_status finish_end(struct loading *loading, uint64_t expected, cha
         add_void(loading, loading->torn, size);
         return SC_OK;
     }
-    if (!loading->store->options.read_only && sc_io_truncate(segment->fd, loading->torn) != 0) {
-        return sc_files_fail(&loading->store->files, "cut", loading->name, why);
-    }
-    segment->size = loading->torn;
-    segment->allocated = loading->torn;
-    return SC_OK;
+    return cut_torn(loading, why);
 }
 
 /* ---- One file ---- */

@@ -420,7 +420,8 @@ static enum sc_status read_file(struct reading *reading, char *why)
     uint64_t size = reading->file.size;
     if (size < reading->expected) {
         add_end(reading);
-    } else if (reading->scrub->store->options.read_only && size > reading->end) {
+    } else if (reading->scrub->store->options.read_only && size > reading->end &&
+               !sc_writer_is_ahead(reading->file.fd, reading->end, size)) {
         tell_simple(reading, SC_DAMAGE_TORN, reading->end, size - reading->end);
     }
     return read_hint(reading, why);

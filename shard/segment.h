@@ -50,6 +50,7 @@ struct sc_segment {
     uint64_t allocated; /* space is taken up to here */
     uint64_t allocate_step;
     uint64_t full_size; /* what it is going to have about, which bounds the steps; 0: not known */
+    uint64_t zeroed; /* the file ends here, with zeros behind the records, if this exceeds `size` */
     bool sealed; /* takes no more records */
     bool settled; /* sealed, whole in the file and synced, and the manifest knows its size */
 

@@ -219,6 +219,7 @@ static enum sc_status run(const struct flags *flags, char *why)
     struct sc_bitcask_options options = {.file_size_max = flags->file_size_max,
                                          .value_max = (uint32_t)flags->common.value_max,
                                          .sync_ms = flags->sync_ms,
+                                         .zeros_ahead = SC_BITCASK_ZEROS_AHEAD,
                                          .max_memory = flags->memory_max,
                                          .on_progress = on_progress,
                                          .progress_arg = (void *)(uintptr_t)flags->common.dir};

@@ -15,6 +15,7 @@
 
 #define BUFFER_KEEP ((size_t)4 << 20) /* memory an emptied buffer keeps */
 #define FIRST_POSITION UINT64_C(1)
+#define AHEAD_COMMIT_MAX (32u << 10) /* zeros would cost a larger commit more than they save */
 
 void sc_writer_init(struct sc_writer *writer, const struct sc_files *files,
                     struct sc_manifest *manifest)
@@ -136,7 +137,8 @@ static void rotate(struct sc_writer *writer)
         if (piece == NULL) {
             piece = pieces_add(&writer->pieces, full, full->size);
         }
-        if (!writer->helped) {
+        /* Zeros in front of the mark would be damage: they go with the commit. */
+        if (!writer->helped || full->zeroed > full->size) {
             piece->seal_size = full->size;
         } else if (full->allocated > full->size) {
             (void)pieces_add(&writer->full, full, full->size);
@@ -449,6 +451,22 @@ static void take_pending(struct sc_writer *writer, struct sc_bitcask_commit *com
     writer->start = writer->appended;
 }
 
+/* Decides whether the commit, which has pieces, writes zeros ahead: only where space was allocated.
+ */
+static void plan_zeros(const struct sc_writer *writer, struct sc_bitcask_commit *commit)
+{
+    struct sc_writer_piece *last = &commit->pieces.items[commit->pieces.count - 1];
+    struct sc_segment *segment = last->segment;
+    uint64_t end = last->offset + last->size;
+    uint64_t room =
+        segment->allocated < writer->file_size_max ? segment->allocated : writer->file_size_max;
+    if (segment->sealed || last->size > AHEAD_COMMIT_MAX || end <= segment->zeroed || end >= room) {
+        return;
+    }
+    last->zeros_end = room - end < writer->zeros_ahead ? room : end + writer->zeros_ahead;
+    segment->zeroed = last->zeros_end;
+}
+
 struct sc_bitcask_commit *sc_writer_begin(struct sc_writer *writer, bool sync)
 {
     struct sc_bitcask_commit *commit = &writer->commit;
@@ -469,6 +487,9 @@ struct sc_bitcask_commit *sc_writer_begin(struct sc_writer *writer, bool sync)
         const struct sc_writer_piece *last = &commit->pieces.items[commit->pieces.count - 1];
         commit->written =
             (struct sc_durable_mark){last->segment->number, last->offset + last->size};
+    }
+    if (commit->sync && commit->pieces.count > 0 && writer->zeros_ahead > 0) {
+        plan_zeros(writer, commit);
     }
     commit->synced = commit->sync ? commit->written : writer->synced;
     commit->unsynced.count = 0;
@@ -504,6 +525,38 @@ static enum sc_status sync_earlier(struct sc_bitcask_commit *commit)
     return SC_OK;
 }
 
+/* Nothing depends on these zeros: where they cannot be written, syncs are slower. */
+static void write_zeros(const struct sc_writer_piece *piece)
+{
+    static const uint8_t zeros[64u << 10];
+    uint64_t at = piece->offset + piece->size;
+    while (at < piece->zeros_end) {
+        uint64_t left = piece->zeros_end - at;
+        size_t size = left < sizeof zeros ? (size_t)left : sizeof zeros;
+        if (sc_io_write(piece->fd, zeros, size, at) != 0) {
+            return;
+        }
+        at += size;
+    }
+}
+
+bool sc_writer_is_ahead(int fd, uint64_t from, uint64_t to)
+{
+    uint8_t bytes[4096];
+    if (to - from > SC_BITCASK_ZEROS_AHEAD) {
+        return false;
+    }
+    while (from < to) {
+        size_t size = to - from < sizeof bytes ? (size_t)(to - from) : sizeof bytes;
+        ssize_t got = sc_io_read(fd, bytes, size, from);
+        if (got <= 0 || bytes[0] != 0 || memcmp(bytes, bytes + 1, (size_t)got - 1) != 0) {
+            return false;
+        }
+        from += (uint64_t)got;
+    }
+    return true;
+}
+
 static enum sc_status write_piece(struct sc_bitcask_commit *commit,
                                   const struct sc_writer_piece *piece, const uint8_t *data)
 {
@@ -514,6 +567,7 @@ static enum sc_status write_piece(struct sc_bitcask_commit *commit,
         /* Only gives back space that was allocated ahead: nothing is lost if it fails. */
         (void)sc_io_truncate(piece->fd, piece->seal_size);
     }
+    write_zeros(piece);
     if (commit->sync && sc_io_fdatasync(piece->fd) != 0) {
         return piece_fail(commit, piece, "sync", commit->why);
     }

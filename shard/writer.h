@@ -14,6 +14,12 @@
  * after a commit all that was written meets what was demanded of it, and one position, `committed`,
  * is enough to tell what may be acknowledged.
  *
+ * Small commits that sync write zeros ahead of the records now and then. The next ones then
+ * overwrite what is on disk already, and their syncs change neither the size of the file nor its
+ * extents: for a journaling filesystem that is a much cheaper sync. What is behind the last record
+ * counts for nothing, and goes when the file is sealed (before the mark moves on to the next one),
+ * closed or recovered.
+ *
  * What takes long and need not be done by who writes is left to the help (shard/ahead.h), if there
  * is any: to make the next file when the active one is half full, and to give back the space that
  * was allocated behind a full one. Where the help is late, or there is none, it is done on the way.
@@ -37,6 +43,7 @@ struct sc_writer_piece {
     uint64_t offset;
     size_t size;
     uint64_t seal_size; /* give back the space behind this; 0: do not */
+    uint64_t zeros_end; /* before the sync, write zeros behind it up to here; 0: no */
 };
 
 struct sc_writer_pieces {
@@ -83,6 +90,7 @@ struct sc_writer {
     struct sc_manifest *manifest; /* kept */
     struct sc_durable durable;
     uint64_t file_size_max;
+    uint32_t zeros_ahead; /* bytes; 0: none */
     bool sync_always; /* every write demands a sync unless it says otherwise */
     /* Enters a new file into the store's table and gives it its index; false: the table is full.
      * NULL only asks whether it is. */
@@ -175,6 +183,10 @@ bool sc_writer_is_done(const struct sc_writer *writer, const struct sc_segment *
 /* Never syncs a segment again, which is going to be closed. False: a commit that is under way still
  * uses it; close it later. */
 bool sc_writer_forget(struct sc_writer *writer, const struct sc_segment *segment);
+
+/* Whether a file that ends at `to` has nothing from `from` on but zeros that may have been written
+ * ahead. Not for a descriptor with O_DIRECT: false then. */
+bool sc_writer_is_ahead(int fd, uint64_t from, uint64_t to);
 
 bool sc_writer_wanted(const struct sc_writer *writer);
 bool sc_writer_needs_sync(const struct sc_writer *writer);

@@ -17,6 +17,7 @@ static void setup(void)
 {
     fixture_init(&f);
     f.options.file_size_max = 32 << 10;
+    f.options.zeros_ahead = 3000;
     f.options.sync_ms = SC_BITCASK_SYNC_ALWAYS;
     fixture_open(&f);
     over = false;

@@ -1,9 +1,12 @@
 /* A small store, damaged at every place: never a wrong value, never an older one or none in
  * silence, and everything around the damage is still there. */
+#include "shard/bitcask_impl.h"
 #include "tests/check_main.h"
 #include "tests/shard/store.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define KEYS 12
 #define HISTORY 4
@@ -512,11 +515,98 @@ START_TEST(zeros_at_the_end_are_cut)
         restore();
         ck_assert_int_eq(truncate(path, (off_t)(size + more)), 0);
         fixture_open(&f);
-        ck_assert_uint_eq(fixture_events(&f, SC_EVENT_TORN_TAIL), 1);
+        ck_assert_uint_eq(fixture_events(&f, SC_EVENT_TORN_TAIL), 0);
         ck_assert_uint_eq(size_of(path), size);
         ck_assert_int_eq(count_deviations("zeros", more), 0);
         fixture_close(&f);
     }
+}
+END_TEST
+
+/* What a process leaves that syncs each small commit, when it is killed. */
+static uint64_t kill_with_zeros(char path[512])
+{
+    f.options.sync_ms = SC_BITCASK_SYNC_ALWAYS;
+    f.options.zeros_ahead = 16 << 10;
+    fixture_reopen(&f);
+    put(&f, "a", "one");
+    data_path(f.dir, 0, path);
+    uint64_t size = size_of(path);
+    put(&f, "b", "two");
+    ck_assert_uint_eq(size_of(path), size); /* the next commits find the space written */
+    uint64_t end = f.store->writer.active->size;
+    ck_assert_uint_gt(size, end);
+    fixture_kill(&f);
+    ck_assert_uint_eq(size_of(path), size);
+    return end;
+}
+
+START_TEST(space_written_ahead_is_no_damage_after_a_kill)
+{
+    char path[512];
+    uint64_t end = kill_with_zeros(path);
+    fixture_open(&f);
+    ck_assert_uint_eq(f.event_count, 0);
+    ck_assert_uint_eq(size_of(path), end);
+    expect(&f, "a", "one");
+    expect(&f, "b", "two");
+    put(&f, "c", "three");
+    fixture_reopen(&f);
+    ck_assert_uint_eq(size_of(path), f.store->writer.active->size);
+    expect(&f, "c", "three");
+}
+END_TEST
+
+START_TEST(lost_record_in_front_of_space_written_ahead_is_told)
+{
+    char path[512];
+    uint64_t end = kill_with_zeros(path);
+    const uint8_t zeros[16] = {0};
+    int fd = open(path, O_WRONLY);
+    ck_assert_int_eq(pwrite(fd, zeros, sizeof zeros, (off_t)(end - sc_record_size(1, 3))), 16);
+    (void)close(fd);
+    fixture_open(&f);
+    ck_assert_uint_eq(fixture_events(&f, SC_EVENT_DAMAGE), 1);
+    ck_assert_uint_eq(fixture_events(&f, SC_EVENT_TORN_TAIL), 0);
+    expect(&f, "a", "one");
+    put(&f, "c", "three");
+    fixture_reopen(&f);
+    expect(&f, "a", "one");
+    expect(&f, "c", "three");
+}
+END_TEST
+
+START_TEST(rest_of_a_record_in_space_written_ahead_is_cut)
+{
+    char path[512];
+    uint64_t end = kill_with_zeros(path);
+    forget_boot(f.dir, 0);
+    file_flip(path, end + 100, 0x40);
+    fixture_open(&f);
+    ck_assert_uint_eq(fixture_events(&f, SC_EVENT_TORN_TAIL), 1);
+    ck_assert_uint_eq(fixture_events(&f, SC_EVENT_DAMAGE), 0);
+    ck_assert_uint_eq(size_of(path), end);
+    expect(&f, "b", "two");
+}
+END_TEST
+
+START_TEST(sealed_files_have_no_space_written_ahead)
+{
+    char path[512];
+    f.options.sync_ms = SC_BITCASK_SYNC_ALWAYS;
+    f.options.zeros_ahead = 16 << 10;
+    f.options.file_size_max = 4096;
+    fixture_reopen(&f);
+    f.store->writer.helped = true; /* which else leaves trimming to the help */
+    while (data_files(f.dir) < 4) {
+        put(&f, "a", "many");
+    }
+    fixture_kill(&f);
+    fixture_open(&f);
+    ck_assert_uint_eq(f.event_count, 0);
+    data_path(f.dir, 1, path);
+    ck_assert_uint_le(size_of(path), 4096);
+    expect(&f, "a", "many");
 }
 END_TEST
 
@@ -665,6 +755,10 @@ static Suite *suite(void)
         unsynced_end_is_cut_at_the_last_whole_record,
         damage_before_the_mark_is_never_cut,
         zeros_at_the_end_are_cut,
+        space_written_ahead_is_no_damage_after_a_kill,
+        lost_record_in_front_of_space_written_ahead_is_told,
+        rest_of_a_record_in_space_written_ahead_is_cut,
+        sealed_files_have_no_space_written_ahead,
         file_that_somebody_made_huge_is_read_to_its_records_end,
         copy_of_a_data_file_inside_a_value_is_not_read_as_records,
         scan_with_values_tells_of_every_value_it_cannot_read,

@@ -379,6 +379,7 @@ static void open_again(void)
 {
     sc_io_pretend_cold(any(4));
     f.options.file_size_max = 4096u << any(4);
+    f.options.zeros_ahead = any(2) == 0 ? 0 : 1u << any(18);
     f.options.sync_ms = any(2) == 0 ? SC_BITCASK_SYNC_ALWAYS : SC_BITCASK_SYNC_NEVER;
     fixture_open(&f);
     /* What is there now is durable: opening has synced it. */

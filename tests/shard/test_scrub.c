@@ -286,6 +286,11 @@ START_TEST(traces_of_a_crash_are_notes)
     f.options.read_only = true;
     fixture_open(&f);
     scrub();
+    ck_assert_uint_eq(found_count(&s, SC_DAMAGE_TORN), 0); /* zeros are space written ahead */
+    fixture_close(&f);
+    flip(0, record_at(RECORDS) + 50);
+    fixture_open(&f);
+    scrub();
     ck_assert_uint_eq(found_damages(&s), 0);
     expect_one(SC_DAMAGE_TORN, record_at(RECORDS), 100, "");
     fixture_close(&f);
