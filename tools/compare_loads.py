@@ -48,6 +48,7 @@ class Row:
 STORES = {
     "shardcask": lambda base, sync: Shardcask(base, "shardcask", sync),
     "shardcask-bound": lambda base, sync: Shardcask(base, "shardcask-bound", sync, cpu=0),
+    "shardcask-3": lambda base, sync: Shardcask(base, "shardcask-3", sync, shards=3, tcp=True),
     "twemproxy": lambda base, sync: Twemproxy(base, "twemproxy", sync),
     "twemproxy-bound": lambda base, sync: Twemproxy(base, "twemproxy-bound", sync, cpu=0),
     "redis": lambda base, sync: Redis(base, "redis", sync),
@@ -64,6 +65,8 @@ US = "Shardcask"
 BOUND = ", all on one CPU"
 PROXY = "twemproxy + 2 Redis"
 ONE_REDIS = "one Redis, asked directly"
+DIRECT = "Shardcask, 3 shards asked directly"
+CLUSTER = "Redis Cluster of 3"
 
 BOTH = (("put", "set"), ("get", "get"))  # what shardcask-bench and redis-benchmark call it
 
@@ -114,6 +117,17 @@ def one_caller(setting):
     return rows
 
 
+def cluster(setting, name, title, callers):
+    """Clients that know who owns a key, and ask that one: no coordinator, no proxy."""
+    rows = []
+    for ours, theirs in BOTH:
+        us, them = callers
+        rows.append(Row(setting, "%s-%s" % (name, theirs), "%s, %s" % (title, theirs), (
+            Contender("shardcask-3", DIRECT, us=us + ("--direct", ours)),
+            Contender("cluster", CLUSTER, them=them + ("-t", theirs), wanted=1.2))))
+    return rows
+
+
 def all_rows():
     fifty = connections(50)
     rows = pair(EVERYSEC, "50", "50 connections", *fifty, (1.3, 1.3))
@@ -121,6 +135,7 @@ def all_rows():
     rows += pair(EVERYSEC, "async-50", "50 asynchronous calls", ("-a", "50"), fifty[1], (3, 3))
     rows += pair(EVERYSEC, "50x64", "50 connections, 64 at a time", *connections(50, 64), (3.5, 3), 1.5)
     rows += many_keys(EVERYSEC)
+    rows += cluster(EVERYSEC, "cluster-50", "50 connections to 3 servers", fifty)
     rows += one_caller(EVERYSEC)
     rows += pair(ALWAYS, "always-50", "50 connections", *fifty, (2, 1.3))
     rows += pair(ALWAYS, "always-50x16", "50 connections, 16 at a time", *connections(50, 16), (3, 1.3))

@@ -120,13 +120,15 @@ class Store:
 
 
 class Shardcask(Store):
-    """A coordinator on tcp and shards on ipc, as tools/fleet starts them, without merges."""
+    """A coordinator on tcp and shards on ipc, as tools/fleet starts them, without merges. `tcp`: the
+    shards too, for clients that ask them directly."""
 
     title = "Shardcask"
 
-    def __init__(self, base, name, sync, cpu=None, shards=2):
+    def __init__(self, base, name, sync, cpu=None, shards=2, tcp=False):
         super().__init__(base, name, sync, cpu)
         self.shards = shards
+        self.tcp = tcp
         self.url = None
 
     def start(self):
@@ -135,7 +137,8 @@ class Shardcask(Store):
         for number in range(1, self.shards + 1):
             directory = os.path.join(self.directory, "shard-%d" % number)
             os.makedirs(directory, exist_ok=True)
-            sockets.append("ipc://%s/shard.sock" % directory)
+            sockets.append("tcp://127.0.0.1:%d" % free_port() if self.tcp else
+                           "ipc://%s/shard.sock" % directory)
             self.launch("shard-%d" % number, [os.path.join(BIN, "shardcask-shard"), "--dir",
                                               directory, "--listen", sockets[-1], "--sync", self.sync,
                                               "--merge-min", NEVER])
