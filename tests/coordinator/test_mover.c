@@ -518,7 +518,10 @@ START_TEST(when_nobody_knows_whether_a_move_is_recorded_nobody_serves_the_slot)
     with_failpoint("maplog_sync:2:fail");
     ends[0].may_refuse = true;
     start();
-    while (!both_up() || client.refused == 0) {
+    while (!both_up()) {
+        nap(); /* requests are refused until then */
+    }
+    while (client.refused == 0) {
         write_a_little();
     }
     uint64_t acked = client.acked;
