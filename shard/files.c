@@ -191,8 +191,8 @@ enum sc_status sc_files_sync(const struct sc_files *files, char *why)
                                            : sc_files_fail(files, "sync", "the directory", why);
 }
 
-enum sc_status sc_files_replace(const struct sc_files *files, const char *name, const void *data,
-                                size_t size, char *why)
+enum sc_status sc_files_put(const struct sc_files *files, const char *name, const void *data,
+                            size_t size, char *why)
 {
     char temporary[SC_FILES_NAME_SIZE];
     sc_files_temporary_name(temporary, name);
@@ -218,6 +218,16 @@ enum sc_status sc_files_replace(const struct sc_files *files, const char *name, 
         return status;
     }
     sc_failpoint("replace_renamed");
+    return SC_OK;
+}
+
+enum sc_status sc_files_replace(const struct sc_files *files, const char *name, const void *data,
+                                size_t size, char *why)
+{
+    enum sc_status status = sc_files_put(files, name, data, size, why);
+    if (status != SC_OK) {
+        return status;
+    }
     return sc_files_sync(files, why) == SC_OK ? SC_OK : SC_UNKNOWN;
 }
 

@@ -71,6 +71,11 @@ enum sc_status sc_files_sync(const struct sc_files *files, char *why);
 enum sc_status sc_files_replace(const struct sc_files *files, const char *name, const void *data,
                                 size_t size, char *why);
 
+/* The same without the sync of the directory: until there is one, a power loss may bring the old
+ * file back. SC_IO: the old file is still there. */
+enum sc_status sc_files_put(const struct sc_files *files, const char *name, const void *data,
+                            size_t size, char *why);
+
 /* Bytes that are free on the disk; 0 also when the system does not tell. */
 uint64_t sc_files_free(const struct sc_files *files);
 

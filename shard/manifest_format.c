@@ -143,9 +143,10 @@ enum sc_status sc_manifest_save_locked(struct sc_manifest *manifest, char *why)
     (void)sc_buf_reserve(&out, size);
     memcpy(out.data + size, out.data, size);
     enum sc_status status = SC_OK;
-    if (!manifest->lone && /* it is never behind: at worst it has what was just about to hold */
-        sc_files_replace(manifest->dir, SC_FILES_COPY, out.data, 2 * size, why) != SC_OK) {
-        status = SC_IO;
+    if (!manifest->lone) {
+        /* The copy comes first, so it is not behind: at worst it has what was just about to hold.
+         * One sync of the directory makes both renames durable; a journal keeps their order. */
+        status = sc_files_put(manifest->dir, SC_FILES_COPY, out.data, 2 * size, why);
     }
     if (status == SC_OK) {
         status = sc_files_replace(manifest->dir, SC_FILES_MANIFEST, out.data, 2 * size, why);

@@ -415,7 +415,7 @@ END_TEST
 START_TEST(file_that_may_be_listed_stays_listed)
 {
     uint64_t number = sc_manifest_next_number(manifest);
-    (void)sc_io_fault(SC_IO_SYNC, 4, EIO, true); /* of the directory, after the last rename */
+    (void)sc_io_fault(SC_IO_SYNC, 3, EIO, true); /* of the directory, after both renames */
     ck_assert_int_eq(sc_manifest_add_file(manifest, number, 11, why), SC_UNKNOWN);
     ck_assert_uint_eq(sc_manifest_files(manifest), 1);
     reload();
@@ -426,7 +426,7 @@ END_TEST
 START_TEST(failure_behind_the_copy_leaves_the_manifest_as_it_was)
 {
     uint64_t number = sc_manifest_next_number(manifest);
-    for (uint64_t call = 1; call <= 3; call++) { /* the two of the copy, and the file's own */
+    for (uint64_t call = 1; call <= 2; call++) { /* of the copy, and of the file itself */
         (void)sc_io_fault(SC_IO_SYNC, call, EIO, true);
         ck_assert_int_eq(sc_manifest_add_file(manifest, number, 11, why), SC_IO);
         ck_assert_uint_eq(sc_manifest_files(manifest), 0);
