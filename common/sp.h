@@ -154,6 +154,9 @@ bool sc_sp_stuffed(const struct sc_sp_origin *origin);
 /* True when the connection has ended: an answer reaches nobody. Lock held. */
 bool sc_sp_gone(const struct sc_sp_origin *origin);
 
+/* The number of the connection, never 0: one accepted later has a larger one. Lock held. */
+uint64_t sc_sp_number(const struct sc_sp_origin *origin);
+
 /* Changes whenever a stuffed connection has room again, or ends; the work that was put off because
  * of one is then worth another look. on_drained follows. Lock held. */
 uint64_t sc_sp_hub_relieved(const struct sc_sp_hub *hub);

@@ -25,6 +25,7 @@ struct sc_sp_conn *sc_sp_conn_open(struct sc_sp_hub *hub, const struct sc_sp_con
         return NULL;
     }
     conn->hub = hub;
+    conn->number = ++hub->opened;
     conn->ops = setup->ops;
     conn->owner = setup->owner;
     conn->traffic = setup->traffic;

@@ -82,6 +82,7 @@ struct sc_sp_conn {
     size_t message_max;
     bool ipc;
     uint16_t peer_protocol; /* what the peer must speak */
+    uint64_t number; /* sc_sp_number */
 
     /* Guarded by the hub's lock. */
     void *owner; /* not used once dead */
@@ -234,6 +235,7 @@ struct sc_sp_hub {
     uint64_t now_ms; /* as of the caretaker's last round, or newer */
     uint64_t random;
     uint64_t relieved; /* sc_sp_hub_relieved */
+    uint64_t opened; /* connections, ever */
     struct sc_sp_conn_list conns;
     struct sc_sp_listener_list listeners;
     struct sc_sp_link_list links;

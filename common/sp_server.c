@@ -107,6 +107,11 @@ bool sc_sp_gone(const struct sc_sp_origin *origin)
     return origin->conn->dead;
 }
 
+uint64_t sc_sp_number(const struct sc_sp_origin *origin)
+{
+    return origin->conn->number;
+}
+
 /* ---- Accepting ---- */
 
 static void accept_next(struct sc_sp_listener *listener)

@@ -294,6 +294,22 @@ bool sc_handover_takes(enum sc_op op)
     }
 }
 
+/* Moves come from now on from where this grant came from; but one of the same term that was delayed
+ * on an older connection does not bring that back. Not announced yet. */
+static void introduce(struct sc_handover *handover, const struct sc_handover_job *job)
+{
+    uint64_t number = sc_sp_number(&job->origin);
+    bool new_term = job->grant.term > handover->membership->latest.term;
+    if (new_term || number > handover->coordinator) {
+        handover->coordinator = number;
+    }
+}
+
+static bool is_introduced(const struct sc_handover *handover, const struct sc_sp_origin *origin)
+{
+    return sc_sp_number(origin) == handover->coordinator;
+}
+
 /* What a grant means at once. */
 static enum sc_status announce(struct sc_handover *handover, const struct sc_msg_request *request,
                                struct sc_handover_job *job, char *why)
@@ -303,6 +319,7 @@ static enum sc_status announce(struct sc_handover *handover, const struct sc_msg
     if (status != SC_OK) {
         return status;
     }
+    introduce(handover, job);
     uint8_t arriving[SC_SLOT_COUNT / 8];
     bool new_term = sc_membership_announce(handover->membership, &job->grant);
     bool arrived = false;
@@ -331,6 +348,12 @@ void sc_handover_run(struct sc_handover *handover, struct sc_msg_request *reques
     char why[SC_WHY_SIZE];
     if (handover->jobs >= JOBS_MAX) {
         answer(origin, SC_BUSY, "too much that concerns moves is asked for at a time");
+        return;
+    }
+    if (request->op != SC_OP_X_GRANT && !is_introduced(handover, origin)) {
+        answer(origin, SC_NOTFOUND,
+               "moves are asked for by the coordinator that has granted the slots, on the "
+               "connection on which it did so last");
         return;
     }
     struct sc_handover_job *job = sc_calloc(1, sizeof *job);

@@ -10,6 +10,11 @@
  * Tokens. Each x.import and x.export gives out a new one; what carries another is refused with
  * SC_NOTFOUND. A coordinator of a later term, and a grant of the slots, end them.
  *
+ * Connections. What begins or ends a move carries no token. So all but grants is taken only from
+ * the connection that the coordinator was introduced on last: the newest that has brought a grant
+ * of the latest term. On any other it was sent before, and delayed: SC_NOTFOUND, and nothing
+ * changes. What has been taken is carried out before what comes later.
+ *
  * Leases. Sealed slots are read until the time that the seal came with, and not a moment longer:
  * then the slots may be another shard's, and this one need not know.
  *

@@ -48,6 +48,7 @@ struct sc_handover {
     struct sc_handover_job *first, *last;
     unsigned jobs;
     uint64_t import_token, export_token; /* 0: none */
+    uint64_t coordinator; /* number of the connection that moves come from; 0: none */
     struct sc_handover_job *unsaved; /* a grant that is to be tried again */
     uint64_t retry_ms; /* not before; monotonic */
 };

@@ -24,7 +24,8 @@ struct shard {
     uint32_t id;
     struct sc_bitcask *store;
     struct sc_service *service;
-    struct caller caller;
+    struct caller first;
+    struct caller *caller; /* that requests go through */
 };
 
 static char dir[64];
@@ -49,12 +50,13 @@ static void open_shard(struct shard *shard)
     ck_assert_int_eq(sc_bitcask_open(shard->path, &options, NULL, NULL, &shard->store, why), SC_OK);
     ck_assert_int_eq(sc_service_open(shard->store, &limits, &shard->service, why), SC_OK);
     ck_assert_int_eq(sc_service_listen(shard->service, shard->url, &bound, why), SC_OK);
-    caller_open(&shard->caller, shard->url);
+    caller_open(&shard->first, shard->url);
+    shard->caller = &shard->first;
 }
 
 static void close_shard(struct shard *shard)
 {
-    caller_close(&shard->caller);
+    caller_close(&shard->first);
     sc_service_close(shard->service);
     (void)sc_bitcask_close(shard->store);
 }
@@ -69,7 +71,7 @@ static void restart(struct shard *shard)
 static int ask(struct shard *shard)
 {
     call_end(&call);
-    call_start(&shard->caller, &call, &request);
+    call_start(shard->caller, &call, &request);
     return call_wait(&call);
 }
 
@@ -447,6 +449,93 @@ START_TEST(a_late_message_does_nothing)
 }
 END_TEST
 
+/* None of what a move consists of is heeded where it comes from now. */
+static void expect_refused(void)
+{
+    ck_assert_int_eq(ask_import(MOVE), SC_NOTFOUND);
+    sc_msg_put_write(&request, MOVE, import.token, cursor, mark, sc_slice(NULL, 0));
+    ck_assert_int_eq(ask(&shards[1]), SC_NOTFOUND);
+    ck_assert_int_eq(ask_finish(), SC_NOTFOUND);
+    ck_assert_int_eq(ask_drop(MOVE), SC_NOTFOUND);
+    ck_assert_int_eq(ask_export(MOVE, mark), SC_NOTFOUND);
+    sc_msg_put_read(&request, MOVE, export.token, cursor);
+    ck_assert_int_eq(ask(&shards[0]), SC_NOTFOUND);
+    ck_assert_int_eq(ask_seal(60000), SC_NOTFOUND);
+    ck_assert_int_eq(ask_release(MOVE), SC_NOTFOUND);
+}
+
+/* From now on requests go this way: NULL stands for the connections that there were first. */
+static void use(struct caller *callers)
+{
+    for (int i = 0; i < 2; i++) {
+        shards[i].caller = callers == NULL ? &shards[i].first : &callers[i];
+    }
+}
+
+/* The coordinator has lost its connections; what it sent on them is still to be read. */
+START_TEST(what_was_delayed_on_a_lost_connection_does_nothing)
+{
+    struct caller newer[2];
+    unsigned i = some_key(true);
+    put_all(1000);
+    begin();
+    caller_open(&newer[0], shards[0].url);
+    caller_open(&newer[1], shards[1].url);
+    use(newer);
+    expect_refused(); /* it has not been introduced here yet */
+    ck_assert_int_eq(grant_before(&shards[0], 1), SC_OK);
+    ck_assert_int_eq(grant_before(&shards[1], 1), SC_OK);
+    begin();
+    copy();
+    seal_and_finish();
+    use(NULL);
+    expect_refused();
+    /* Nor behind a grant that was delayed, too. */
+    ck_assert_int_eq(grant_before(&shards[0], 1), SC_OK);
+    ck_assert_int_eq(grant_before(&shards[1], 1), SC_OK);
+    expect_refused();
+    ck_assert_int_eq(put(&shards[0], i, 1), SC_BUSY); /* sealed */
+    expect(&shards[0], i, 1000 + i);
+    use(newer);
+    ck_assert_int_eq(grant_after(&shards[0], 1), SC_OK);
+    use(NULL);
+    expect_refused(); /* the target's grant is still to come */
+    use(newer);
+    ck_assert_int_eq(grant_after(&shards[1], 1), SC_OK);
+    expect(&shards[1], i, 1000 + i);
+    caller_close(&newer[0]);
+    caller_close(&newer[1]);
+}
+END_TEST
+
+START_TEST(a_coordinator_whose_term_is_over_moves_nothing)
+{
+    struct caller newer[2];
+    put_all(1000);
+    begin();
+    caller_open(&newer[0], shards[0].url);
+    caller_open(&newer[1], shards[1].url);
+    for (int i = 0; i < 2; i++) {
+        use(newer);
+        ck_assert_int_eq(grant_before(&shards[i], 2), SC_OK);
+        use(NULL);
+        ck_assert_int_eq(grant_before(&shards[i], 1), SC_DENIED);
+    }
+    expect_refused();
+    /* A later term counts, however old the connection. */
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(grant_before(&shards[i], 3), SC_OK);
+    }
+    begin();
+    use(newer);
+    expect_refused();
+    ck_assert_int_eq(hello(&shards[0], "exporting"), MOVE);
+    ck_assert_int_eq(hello(&shards[1], "importing"), MOVE);
+    caller_close(&newer[0]);
+    caller_close(&newer[1]);
+}
+END_TEST
+
 START_TEST(a_new_coordinator_ends_what_the_old_one_has_sealed)
 {
     put_all(1000);
@@ -636,7 +725,7 @@ START_TEST(what_is_parked_is_judged_when_it_is_carried_out)
     sc_io_pretend_cold(1);
     sc_fetch_hold(true);
     sc_msg_put_incr(&request, key_of(i), 1);
-    call_start(&shards[0].caller, &parked, &request);
+    call_start(shards[0].caller, &parked, &request);
     while (sc_fetch_held() == 0) {
         usleep(1000);
     }
@@ -657,6 +746,8 @@ int main(void)
     tcase_add_test(t, slots_are_handed_over_while_they_are_served);
     tcase_add_test(t, a_seal_refuses_writes_and_lends_reads_for_a_while);
     tcase_add_test(t, a_late_message_does_nothing);
+    tcase_add_test(t, what_was_delayed_on_a_lost_connection_does_nothing);
+    tcase_add_test(t, a_coordinator_whose_term_is_over_moves_nothing);
     tcase_add_test(t, a_new_coordinator_ends_what_the_old_one_has_sealed);
     tcase_add_test(t, slots_that_are_not_there_are_not_served);
     tcase_add_test(t, x_scan_says_moved_where_scan_goes_on);
