@@ -77,7 +77,7 @@ static bool keep_temporary(const struct sc_export_file *file)
 
 bool sc_export_file_write(struct sc_export_file *file, const void *data, size_t size)
 {
-    if (fwrite(data, 1, size, file->stream) != size && file->error == 0) {
+    if (size > 0 && fwrite(data, 1, size, file->stream) != size && file->error == 0) {
         file->error = errno;
     }
     return file->error == 0;
