@@ -102,7 +102,8 @@ void sc_mapping_note(struct sc_mapping *mapping, uint64_t offset, size_t size)
 
 bool sc_mapping_look(struct sc_mapping *mapping, uint64_t *known, uint64_t *gone)
 {
-    uint64_t words = ((mapping->size >> page_shift) + WORD - 1) / WORD;
+    /* Without a mapping the size of a page may not be known either. */
+    uint64_t words = mapping->size == 0 ? 0 : ((mapping->size >> page_shift) + WORD - 1) / WORD;
     for (unsigned i = 0; i < LOOK_WORDS && mapping->looked < words; i++) {
         uint64_t *word = &mapping->warm[mapping->looked];
         if (*word != 0) {
