@@ -162,6 +162,20 @@ class FleetTest(SystemTest):
         self.assertEqual(shardcask(self.url, "get", "k").out, "1\n")
         self.assertIn("shard-4 serves", self.done("add"))  # numbers are not used again
 
+    def test_a_shard_that_may_have_been_added_is_left_alone(self):
+        self.up("-n", "1")
+        os.kill(self.pid("coordinator"), signal.SIGKILL)
+        self.assertIn("nobody tells whether shard-2 was added", self.fails("add"))
+        self.assertTrue(self.runs(self.pid("shard-2")))
+        self.up()
+        self.assertEqual([s["id"] for s in self.shards()], [1])
+        # Its number is not used again. What the map does not have is put aside, not deleted.
+        self.assertIn("shard-3 serves", self.done("add"))
+        url = "ipc://%s/shard-3/shard.sock" % os.path.realpath(self.dir)
+        self.assertIn(url, [s["url"] for s in self.shards()])
+        os.mkdir(self.dir + "/shard-4")
+        self.assertIn("is there already", self.fails("add"))
+
     def test_removing_may_be_interrupted(self):
         self.up("-n", "3")
         for n in range(20):
