@@ -122,6 +122,9 @@ static void on_batch(void *arg, enum sc_status status, const char *why)
     if (status == SC_OK) {
         flow->move = move_of(&flow->flows->fleet->cluster, flow);
         begin_mover(flow);
+        if (!flow->flows->fleet->cluster.steering.balancing) {
+            sc_mover_give_up(flow->mover); /* cancelled while the batch was being recorded */
+        }
     } else {
         end_flow(flow, status, why);
     }

@@ -323,6 +323,9 @@ static void moved(struct sc_mover *mover)
 static void on_moved(void *arg, enum sc_status status, const char *why)
 {
     struct sc_mover *mover = arg;
+    if (mover->owner->fleet->closing) {
+        return; /* the backends are gone; the next start goes on from what the log has */
+    }
     if (status == SC_OK) {
         moved(mover);
     } else if (status == SC_UNKNOWN) {

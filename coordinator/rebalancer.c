@@ -331,7 +331,10 @@ void sc_rebalancer_on_map(struct sc_rebalancer *rebalancer, const struct sc_chan
         record_balancing(rebalancer);
     }
     if (change->kind == SC_CHANGE_STEERING) {
-        sc_flows_pause(rebalancer->flows, change->steering.paused);
+        sc_flows_pause(rebalancer->flows, steering(rebalancer)->paused);
+        if (!steering(rebalancer)->balancing) {
+            sc_flows_give_up(rebalancer->flows); /* those too that were begun since it was asked */
+        }
     }
     plan_soon(rebalancer, 0);
 }

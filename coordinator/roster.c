@@ -50,12 +50,10 @@ static enum sc_status read_change(const struct sc_fleet *fleet,
 static void record(struct sc_fleet *fleet, const struct sc_change *change,
                    const struct sc_sp_origin *origin)
 {
-    if (!fleet->cluster.steering.balancing) {
-        const struct sc_change balance = {.kind = SC_CHANGE_STEERING,
-                                          .steering = {.balancing = true},
-                                          .parts = SC_CHANGE_BALANCING};
-        sc_fleet_record(fleet, &balance, NULL, NULL);
-    }
+    /* Also when it is on: that it is to be off may be on its way to the log. */
+    const struct sc_change balance = {
+        .kind = SC_CHANGE_STEERING, .steering = {.balancing = true}, .parts = SC_CHANGE_BALANCING};
+    sc_fleet_record(fleet, &balance, NULL, NULL);
     if (change->kind == SC_CHANGE_SHARD_STATE) {
         sc_log_info("shard %" PRIu32 " is to leave the fleet", change->shard_id);
     } else {

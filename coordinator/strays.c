@@ -32,6 +32,9 @@ struct sc_strays {
 static void on_answer(void *arg, struct sc_errand_answer *answer)
 {
     struct stray *stray = arg;
+    if (answer == NULL) {
+        return; /* one of two that were answered */
+    }
     stray->asking = false;
     stray->done = answer->verdict == SC_ERRAND_GOOD;
     if (!stray->done && !stray->strays->fleet->closing) {
