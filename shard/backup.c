@@ -185,8 +185,8 @@ static void remove_all(struct sc_backup *backup, const char *parent, const char 
     if (backup->dir.dir_fd >= 0) {
         (void)sc_io_unlink(backup->dir.dir_fd, SC_FILES_MANIFEST); /* first: it looks complete */
     }
-    for (size_t i = 0; i < backup->count && backup->dir.dir_fd >= 0; i++) {
-        (void)sc_io_unlink(backup->dir.dir_fd, backup->files[i].name);
+    for (size_t i = backup->count; i > 0 && backup->dir.dir_fd >= 0; i--) { /* the label last */
+        (void)sc_io_unlink(backup->dir.dir_fd, backup->files[i - 1].name);
     }
     backup->count = 0;
     if (backup->made_dir) {

@@ -87,7 +87,7 @@ bool sc_bitcask_hint_pending(struct sc_bitcask *store, uint64_t *file_number)
         if (segment != NULL && segment->sealed && !segment->merging && !segment->retired &&
             segment->hinted != segment->size && !segment->hint_hopeless &&
             segment->size > SC_SEGMENT_HEADER_SIZE && !store->options.read_only &&
-            sc_writer_position(segment, segment->size, 0) <= store->writer.committed) {
+            sc_writer_is_done(&store->writer, segment)) {
             *file_number = segment->number;
             return true;
         }

@@ -178,7 +178,7 @@ static uint64_t round_up(uint64_t size)
 static bool keeps_reserve(const struct sc_segment *segment, uint64_t size)
 {
     struct statvfs disk;
-    return fstatvfs(segment->fd, &disk) != 0 ||
+    return fstatvfs(segment->fd, &disk) != 0 || disk.f_blocks == 0 || /* it does not tell */
            (uint64_t)disk.f_bavail * disk.f_frsize >= size + SC_SEGMENT_DISK_RESERVE;
 }
 

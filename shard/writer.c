@@ -140,6 +140,7 @@ static void rotate(struct sc_writer *writer)
         /* Zeros in front of the mark would be damage: they go with the commit. */
         if (!writer->helped || full->zeroed > full->size) {
             piece->seal_size = full->size;
+            piece->cut = full->zeroed > full->size;
         } else if (full->allocated > full->size) {
             (void)pieces_add(&writer->full, full, full->size);
         }
@@ -429,7 +430,7 @@ void sc_writer_trim(struct sc_writer *writer)
 
 bool sc_writer_wanted(const struct sc_writer *writer)
 {
-    return writer->failed[0] == '\0' && sc_writer_has_pending(writer);
+    return writer->failed[0] == '\0' && writer->pieces.count > 0; /* maybe only to seal a file */
 }
 
 bool sc_writer_needs_sync(const struct sc_writer *writer)
@@ -563,9 +564,9 @@ static enum sc_status write_piece(struct sc_bitcask_commit *commit,
     if (piece->size > 0 && sc_io_write(piece->fd, data, piece->size, piece->offset) != 0) {
         return piece_fail(commit, piece, "write", commit->why);
     }
-    if (piece->seal_size > 0) {
-        /* Only gives back space that was allocated ahead: nothing is lost if it fails. */
-        (void)sc_io_truncate(piece->fd, piece->seal_size);
+    /* Where that only gives back space that was allocated ahead, nothing is lost if it fails. */
+    if (piece->seal_size > 0 && sc_io_truncate(piece->fd, piece->seal_size) != 0 && piece->cut) {
+        return piece_fail(commit, piece, "cut", commit->why);
     }
     write_zeros(piece);
     if (commit->sync && sc_io_fdatasync(piece->fd) != 0) {

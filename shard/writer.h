@@ -43,6 +43,7 @@ struct sc_writer_piece {
     uint64_t offset;
     size_t size;
     uint64_t seal_size; /* give back the space behind this; 0: do not */
+    bool cut; /* there are zeros: that must succeed */
     uint64_t zeros_end; /* before the sync, write zeros behind it up to here; 0: no */
 };
 
