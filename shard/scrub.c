@@ -384,7 +384,10 @@ static enum sc_status read_hint(struct reading *reading, char *why)
         sc_hint_load(&reading->scrub->store->files, reading->number, reading->salt,
                      reading->expected, take_hint_entry, reading, &covered, what);
     tell_stretches(reading, status == SC_OK);
-    if (status == SC_CORRUPT) {
+    /* A file that was being written when its turn came may have been finished since, and its hint
+     * made: that tells of more than was looked at. The next pass judges it. */
+    bool finished = reading->sealed || reading->scrub->store->options.read_only;
+    if (status == SC_CORRUPT && finished) {
         tell_simple(reading, SC_DAMAGE_HINT, 0, 0);
     } else if (status == SC_NOTFOUND || (status == SC_OK && covered < reading->end)) {
         tell_simple(reading, SC_DAMAGE_UNHINTED, 0, 0);
