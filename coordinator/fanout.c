@@ -17,6 +17,7 @@ struct part {
     char why[SC_WHY_SIZE];
     uint64_t number; /* count, clear */
     struct sc_buf figures; /* stats: the shard's map, encoded */
+    bool empty; /* it has no slots, so nothing is missing without it */
 };
 
 struct fanout {
@@ -144,7 +145,7 @@ static void on_part(struct sc_backend_call *call, enum sc_status status, struct 
     struct part *part = (struct part *)call;
     if (status == SC_OK) {
         part_take(part, reply);
-    } else {
+    } else if (!part->empty) {
         part_lost(part, status);
     }
     part_done(part->fanout);
@@ -249,11 +250,11 @@ static void ask_all(struct sc_fleet *fleet, struct fanout *fanout, const struct 
     for (size_t i = 0; i < fanout->count; i++) {
         struct part *part = &fanout->parts[i];
         struct sc_backend *backend = fleet->backends[i];
-        bool empty = fleet->cluster.shards[i].slots == 0 && !gives_figures(fanout->op);
+        part->empty = fleet->cluster.shards[i].slots == 0 && !gives_figures(fanout->op);
         if (sc_backend_up(backend)) {
             sc_backend_call(backend, &part->call, sc_buf_slice(&request));
         } else {
-            if (!empty) { /* one that is joining, say, has nothing yet */
+            if (!part->empty) { /* one that is joining, say, has nothing yet */
                 part_fail(part, SC_UNAVAILABLE, sc_backend_why(backend));
             }
             assert(fanout->missing > 1);
