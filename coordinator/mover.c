@@ -14,6 +14,7 @@
 
 #define LEASE_MS 2000u /* a sealed source answers reads for so long */
 #define RETRY_MS 100u /* after an answer that says so, or none */
+#define DROP_AGAIN_MS UINT64_C(1000) /* when the target could not write that it drops a move */
 #define RECORD_MS 1000u /* after an entry of the map log that could not be written */
 #define ATTEMPT_MS 100u /* between one cut-over that was given up and the next one */
 #define SYNCS_MAX 3u /* before an attempt */
@@ -401,7 +402,11 @@ static void take_farewell(struct sc_mover *mover, const struct sc_errand_answer 
 {
     const struct sc_backend *asked = mover->stage == LET_GO ? source(mover) : target(mover);
     bool lost = answer->verdict == SC_ERRAND_LOST && is_up(asked);
-    if (lost || answer->verdict == SC_ERRAND_AGAIN) {
+    if (mover->stage == DROP && answer->reply.status == SC_IO && is_up(asked)) {
+        /* Its disk may be full; until it has dropped this, it can take nothing else. */
+        note_trouble(mover, answer->why);
+        go(mover, DROP, DROP_AGAIN_MS);
+    } else if (lost || answer->verdict == SC_ERRAND_AGAIN) {
         go(mover, mover->stage, RETRY_MS);
     } else if (mover->stage == LET_GO) {
         go_on_to_drop(mover);
