@@ -152,12 +152,6 @@ static void teardown(void)
     ck_assert_int_eq(system(command), 0);
 }
 
-/* The log goes nowhere: for what goes wrong on purpose. */
-static void quiet(void)
-{
-    ck_assert_ptr_nonnull(freopen("/dev/null", "w", stderr));
-}
-
 /* ---- Keys ---- */
 
 static struct sc_slice key_of(unsigned i)
@@ -647,7 +641,6 @@ START_TEST(a_grant_that_cannot_be_saved_is_tried_again)
     begin();
     copy();
     seal_and_finish();
-    quiet();
     (void)sc_io_fault(SC_IO_RENAME, 1, EIO, false);
     ck_assert_int_eq(grant_after(&shards[0], 1), SC_OK);
     ck_assert_int_eq(grant_after(&shards[1], 1), SC_OK);
@@ -676,7 +669,6 @@ START_TEST(a_failed_sync_ends_a_move_not_the_reads)
     put_all(1000);
     begin();
     copy();
-    quiet();
     (void)sc_io_fault(SC_IO_SYNC, 1, EIO, false);
     ck_assert_int_eq(put(&shards[0], i, 1), SC_IO);
     ck_assert_int_eq(ask_seal(60000), SC_IO);
