@@ -17,7 +17,7 @@ struct part {
     char why[SC_WHY_SIZE];
     uint64_t number; /* count, clear */
     struct sc_buf figures; /* stats: the shard's map, encoded */
-    bool empty; /* it has no slots, so nothing is missing without it */
+    bool empty; /* it has no slots: what it cannot do is not missing */
 };
 
 struct fanout {
@@ -124,7 +124,8 @@ static void answer_numbers(const struct fanout *fanout, struct sc_buf *out)
     }
 }
 
-static void part_done(struct fanout *fanout)
+/* The last one answers the client. */
+static void one_done(struct fanout *fanout)
 {
     assert(fanout->missing > 0);
     if (--fanout->missing > 0) {
@@ -140,15 +141,23 @@ static void part_done(struct fanout *fanout)
     fanout_free(fanout);
 }
 
+static void part_done(struct part *part)
+{
+    if (part->empty) {
+        part->status = SC_OK;
+    }
+    one_done(part->fanout);
+}
+
 static void on_part(struct sc_backend_call *call, enum sc_status status, struct sc_slice reply)
 {
     struct part *part = (struct part *)call;
     if (status == SC_OK) {
         part_take(part, reply);
-    } else if (!part->empty) {
+    } else {
         part_lost(part, status);
     }
-    part_done(part->fanout);
+    part_done(part);
 }
 
 /* ---- Stats ---- */
@@ -254,15 +263,12 @@ static void ask_all(struct sc_fleet *fleet, struct fanout *fanout, const struct 
         if (sc_backend_up(backend)) {
             sc_backend_call(backend, &part->call, sc_buf_slice(&request));
         } else {
-            if (!part->empty) { /* one that is joining, say, has nothing yet */
-                part_fail(part, SC_UNAVAILABLE, sc_backend_why(backend));
-            }
-            assert(fanout->missing > 1);
-            part_done(fanout);
+            part_fail(part, SC_UNAVAILABLE, sc_backend_why(backend));
+            part_done(part);
         }
     }
     sc_buf_fini(&request);
-    part_done(fanout);
+    one_done(fanout);
 }
 
 static struct fanout *fanout_alloc(struct sc_fleet *fleet, enum sc_op op,
