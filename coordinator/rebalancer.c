@@ -24,7 +24,8 @@ struct sc_rebalancer {
     struct sc_throttle throttle;
     bool recording; /* a change of shards is on its way to the log */
     uint64_t plan_ms; /* not before */
-    uint64_t retry_after_ms;
+    uint64_t retry_after_ms; /* the last back-off; 0: none since something worked */
+    uint64_t retry_ms; /* until then no batch is begun, whatever changes */
     uint32_t slots_left; /* by the last plan */
     char trouble[SC_WHY_SIZE];
 };
@@ -81,15 +82,22 @@ static void back_off(struct sc_rebalancer *rebalancer, const char *why)
     uint64_t after = rebalancer->retry_after_ms;
     after = after == 0 ? RETRY_MIN_MS : 2 * after < RETRY_MAX_MS ? 2 * after : RETRY_MAX_MS;
     rebalancer->retry_after_ms = after;
+    rebalancer->retry_ms = sc_clock_mono_ms() + after;
     sc_why(rebalancer->trouble, "%s", why);
     plan_soon(rebalancer, after);
+}
+
+/* There is a new reason to believe that it works. */
+static void forget_failures(struct sc_rebalancer *rebalancer)
+{
+    rebalancer->retry_after_ms = rebalancer->retry_ms = 0;
 }
 
 static void on_ended(void *arg, enum sc_status status, const char *why)
 {
     struct sc_rebalancer *rebalancer = arg;
     if (status == SC_OK) {
-        rebalancer->retry_after_ms = 0;
+        forget_failures(rebalancer);
         rebalancer->trouble[0] = '\0';
         plan_soon(rebalancer, 0);
     } else if (status == SC_UNAVAILABLE) {
@@ -165,7 +173,9 @@ static void go_on(struct sc_rebalancer *rebalancer)
     sc_flows_give_up_useless(rebalancer->flows);
     rebalancer->slots_left = steering(rebalancer)->balancing ? sc_draft_plan(cluster, after) : 0;
     if (steering(rebalancer)->balancing && !rebalancer->recording) {
-        if (!steering(rebalancer)->paused && rebalancer->slots_left > 0) {
+        bool may_begin =
+            !steering(rebalancer)->paused && sc_clock_mono_ms() >= rebalancer->retry_ms;
+        if (may_begin && rebalancer->slots_left > 0) {
             sc_flows_begin(rebalancer->flows, after);
         }
         settle_shards(rebalancer, after);
@@ -325,6 +335,13 @@ void sc_rebalancer_steer(struct sc_rebalancer *rebalancer, const struct sc_msg_r
 
 /* ---- Surroundings ---- */
 
+/* Whether an operator may have asked for a change of this kind. */
+static bool is_asked_for(enum sc_change_kind kind)
+{
+    return kind == SC_CHANGE_STEERING || kind == SC_CHANGE_SHARD_ADDED ||
+           kind == SC_CHANGE_SHARD_STATE || kind == SC_CHANGE_SHARD_WEIGHT;
+}
+
 void sc_rebalancer_on_map(struct sc_rebalancer *rebalancer, const struct sc_change *change)
 {
     if (change->kind == SC_CHANGE_SHARD_ADDED && !steering(rebalancer)->balancing) {
@@ -335,6 +352,9 @@ void sc_rebalancer_on_map(struct sc_rebalancer *rebalancer, const struct sc_chan
         if (!steering(rebalancer)->balancing) {
             sc_flows_give_up(rebalancer->flows); /* those too that were begun since it was asked */
         }
+    }
+    if (is_asked_for(change->kind)) {
+        forget_failures(rebalancer);
     }
     plan_soon(rebalancer, 0);
 }
@@ -357,6 +377,8 @@ void sc_rebalancer_on_change(struct sc_rebalancer *rebalancer, struct sc_backend
     sc_flows_on_change(rebalancer->flows, backend);
     if (sc_backend_up(backend)) {
         plan_soon(rebalancer, 0);
+    } else {
+        forget_failures(rebalancer); /* when it is back, it may do what it could not */
     }
 }
 

@@ -9,8 +9,10 @@
  *
  * The plan is made anew from who owns what whenever a batch ends, so it needs no memory: a crash, a
  * cancelled move or another shard that is added only change what is left to be moved. A shard takes
- * part in one batch at a time. A batch that comes to nothing is tried again later and later, up to
- * RETRY_MAX_MS in rebalancer.c, with the reason told by `rebalance`.
+ * part in one batch at a time. After a batch that comes to nothing none is begun for a while,
+ * longer and longer, up to RETRY_MAX_MS in rebalancer.c, with the reason told by `rebalance`;
+ * whatever else changes meanwhile does not shorten that, but a batch that succeeds, a shard that
+ * goes down, and what an operator asks for do.
  *
  * A shard is joining until the plan gives it nothing more, and leaves the map when it is leaving
  * and owns nothing. Cancelling ends the moves under way, unless they are just being committed, and
