@@ -539,6 +539,12 @@ void sc_mp_put_cstr(struct sc_buf *out, const char *text)
     sc_mp_put_str(out, sc_slice_str(text));
 }
 
+void sc_mp_put_member(struct sc_buf *out, const char *name, uint64_t value)
+{
+    sc_mp_put_cstr(out, name);
+    sc_mp_put_uint(out, value);
+}
+
 void sc_mp_put_bin(struct sc_buf *out, struct sc_slice value)
 {
     assert(value.size <= UINT32_MAX);

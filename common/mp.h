@@ -99,6 +99,9 @@ void sc_mp_put_array(struct sc_buf *out, uint32_t count);
 void sc_mp_put_map(struct sc_buf *out, uint32_t pairs);
 void sc_mp_put_ext(struct sc_buf *out, int8_t type, struct sc_slice value);
 
+/* A member of a map whose value is a number. */
+void sc_mp_put_member(struct sc_buf *out, const char *name, uint64_t value);
+
 /* An array head whose count is not known yet: sc_mp_open_array appends one of fixed width
  * (array 32) and returns its offset in `out`; sc_mp_close_array fills in the count. */
 size_t sc_mp_open_array(struct sc_buf *out);

@@ -481,12 +481,6 @@ static enum sc_status begin(struct sc_archivist *archivist, const struct sc_msg_
     return SC_OK;
 }
 
-static void put_number(struct sc_buf *out, const char *name, uint64_t value)
-{
-    sc_mp_put_cstr(out, name);
-    sc_mp_put_uint(out, value);
-}
-
 static void put_text(struct sc_buf *out, const char *name, const char *value)
 {
     sc_mp_put_cstr(out, name);
@@ -504,10 +498,10 @@ static void put_parts(const struct sc_archivist *archivist, struct sc_buf *reply
         const struct part *part = &archivist->parts[i];
         bool failed = part->status != SC_OK;
         sc_mp_put_map(reply, failed ? 5 : 4);
-        put_number(reply, "id", part->shard_id);
+        sc_mp_put_member(reply, "id", part->shard_id);
         put_text(reply, "state", states[failed ? SC_MSG_BACKUP_FAILED : part->state]);
-        put_number(reply, "bytes", part->bytes);
-        put_number(reply, "bytes_done", part->bytes_done);
+        sc_mp_put_member(reply, "bytes", part->bytes);
+        sc_mp_put_member(reply, "bytes_done", part->bytes_done);
         if (failed) {
             put_text(reply, "why", part->why);
         }
@@ -538,14 +532,14 @@ static void put_state(const struct sc_archivist *archivist, struct sc_buf *reply
     }
     put_text(reply, "dir", archivist->dir);
     put_text(reply, "why", archivist->why);
-    put_number(reply, "ms", end_ms - archivist->begun_ms);
-    put_number(reply, "bytes", bytes);
-    put_number(reply, "bytes_done", bytes_done);
+    sc_mp_put_member(reply, "ms", end_ms - archivist->begun_ms);
+    sc_mp_put_member(reply, "bytes", bytes);
+    sc_mp_put_member(reply, "bytes_done", bytes_done);
     if (archivist->state == DONE) {
-        put_number(reply, "keys", keys);
-        put_number(reply, "files", files);
-        put_number(reply, "linked_bytes", linked);
-        put_number(reply, "damaged_records", damaged);
+        sc_mp_put_member(reply, "keys", keys);
+        sc_mp_put_member(reply, "files", files);
+        sc_mp_put_member(reply, "linked_bytes", linked);
+        sc_mp_put_member(reply, "damaged_records", damaged);
         return;
     }
     put_parts(archivist, reply);

@@ -66,10 +66,8 @@ static void reply_ping(const struct sc_coordinator *coordinator, const struct sc
     sc_mp_put_cstr(out, SC_VERSION);
     sc_mp_put_cstr(out, "role");
     sc_mp_put_cstr(out, "coordinator");
-    sc_mp_put_cstr(out, "epoch");
-    sc_mp_put_uint(out, coordinator->fleet.cluster.epoch);
-    sc_mp_put_cstr(out, "shards");
-    sc_mp_put_uint(out, coordinator->fleet.cluster.shard_count);
+    sc_mp_put_member(out, "epoch", coordinator->fleet.cluster.epoch);
+    sc_mp_put_member(out, "shards", coordinator->fleet.cluster.shard_count);
     sc_sp_reply_end(origin);
 }
 
@@ -82,23 +80,19 @@ static void reply_map(struct sc_coordinator *coordinator, const struct sc_sp_ori
     sc_mp_put_map(out, 5);
     sc_mp_put_cstr(out, "cluster");
     sc_msg_put_cluster(out, fleet->cluster.id);
-    sc_mp_put_cstr(out, "epoch");
-    sc_mp_put_uint(out, fleet->cluster.epoch);
-    sc_mp_put_cstr(out, "slots");
-    sc_mp_put_uint(out, SC_SLOT_COUNT);
+    sc_mp_put_member(out, "epoch", fleet->cluster.epoch);
+    sc_mp_put_member(out, "slots", SC_SLOT_COUNT);
     sc_mp_put_cstr(out, "shards");
     sc_mp_put_array(out, (uint32_t)fleet->backend_count);
     for (size_t i = 0; i < fleet->backend_count; i++) {
         bool up = sc_backend_up(fleet->backends[i]);
         sc_mp_put_map(out, up ? 4 : 5);
-        sc_mp_put_cstr(out, "id");
-        sc_mp_put_uint(out, fleet->cluster.shards[i].id);
+        sc_mp_put_member(out, "id", fleet->cluster.shards[i].id);
         sc_mp_put_cstr(out, "url");
         sc_mp_put_cstr(out, fleet->cluster.shards[i].url);
         sc_mp_put_cstr(out, "state");
         sc_mp_put_cstr(out, sc_fleet_state(fleet, i));
-        sc_mp_put_cstr(out, "weight");
-        sc_mp_put_uint(out, fleet->cluster.shards[i].weight);
+        sc_mp_put_member(out, "weight", fleet->cluster.shards[i].weight);
         if (!up) {
             sc_mp_put_cstr(out, "why");
             sc_mp_put_cstr(out, sc_backend_why(fleet->backends[i]));

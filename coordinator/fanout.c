@@ -213,8 +213,7 @@ static void put_shard(const struct part *part, struct sc_buf *out)
     sc_mp_put_cstr(out, "state");
     sc_mp_put_cstr(out, up ? "up" : "down");
     if (!up) {
-        sc_mp_put_cstr(out, "id");
-        sc_mp_put_uint(out, part->shard_id);
+        sc_mp_put_member(out, "id", part->shard_id);
         sc_mp_put_cstr(out, "why");
         sc_mp_put_cstr(out, part->why);
     } else if (pairs > 0) {

@@ -316,22 +316,15 @@ static void put_flow(const struct flow *flow, struct sc_buf *out)
         trouble = sc_backend_why(to);
     }
     sc_mp_put_map(out, 9);
-    sc_mp_put_cstr(out, "from");
-    sc_mp_put_uint(out, flow->from);
-    sc_mp_put_cstr(out, "to");
-    sc_mp_put_uint(out, flow->to);
-    sc_mp_put_cstr(out, "slots");
-    sc_mp_put_uint(out, flow->slot_count);
-    sc_mp_put_cstr(out, "bytes_done");
-    sc_mp_put_uint(out, figures.bytes_done);
-    sc_mp_put_cstr(out, "bytes");
-    sc_mp_put_uint(out, figures.bytes);
+    sc_mp_put_member(out, "from", flow->from);
+    sc_mp_put_member(out, "to", flow->to);
+    sc_mp_put_member(out, "slots", flow->slot_count);
+    sc_mp_put_member(out, "bytes_done", figures.bytes_done);
+    sc_mp_put_member(out, "bytes", figures.bytes);
     sc_mp_put_cstr(out, "stage");
     sc_mp_put_cstr(out, figures.stage);
-    sc_mp_put_cstr(out, "attempts");
-    sc_mp_put_uint(out, figures.attempts);
-    sc_mp_put_cstr(out, "pause_us");
-    sc_mp_put_uint(out, figures.pause_us);
+    sc_mp_put_member(out, "attempts", figures.attempts);
+    sc_mp_put_member(out, "pause_us", figures.pause_us);
     sc_mp_put_cstr(out, "trouble");
     sc_mp_put_cstr(out, trouble);
 }

@@ -57,22 +57,16 @@ static struct sum add_up(const struct sc_survey *survey, const struct sc_draft *
     return all;
 }
 
-static void put_number(struct sc_buf *out, const char *name, uint64_t value)
-{
-    sc_mp_put_cstr(out, name);
-    sc_mp_put_uint(out, value);
-}
-
 static void put_plan(const struct preview *preview, const struct sc_draft *draft,
                      struct sc_buf *out)
 {
     struct sum *sums = sc_calloc(draft->pair_count, sizeof *sums);
     struct sum all = add_up(preview->survey, draft, sums);
     sc_mp_put_map(out, 6);
-    put_number(out, "slots", draft->moves);
-    put_number(out, "keys", all.keys);
-    put_number(out, "bytes", all.bytes);
-    put_number(out, "bytes_per_second", preview->rate);
+    sc_mp_put_member(out, "slots", draft->moves);
+    sc_mp_put_member(out, "keys", all.keys);
+    sc_mp_put_member(out, "bytes", all.bytes);
+    sc_mp_put_member(out, "bytes_per_second", preview->rate);
     sc_mp_put_cstr(out, "seconds");
     if (preview->rate > 0) {
         sc_mp_put_uint(out, sc_preview_seconds(draft->moves, all.bytes, preview->rate));
@@ -83,11 +77,11 @@ static void put_plan(const struct preview *preview, const struct sc_draft *draft
     sc_mp_put_array(out, (uint32_t)draft->pair_count);
     for (size_t i = 0; i < draft->pair_count; i++) {
         sc_mp_put_map(out, 5);
-        put_number(out, "from", draft->pairs[i].from);
-        put_number(out, "to", draft->pairs[i].to);
-        put_number(out, "slots", draft->pairs[i].slots);
-        put_number(out, "keys", sums[i].keys);
-        put_number(out, "bytes", sums[i].bytes);
+        sc_mp_put_member(out, "from", draft->pairs[i].from);
+        sc_mp_put_member(out, "to", draft->pairs[i].to);
+        sc_mp_put_member(out, "slots", draft->pairs[i].slots);
+        sc_mp_put_member(out, "keys", sums[i].keys);
+        sc_mp_put_member(out, "bytes", sums[i].bytes);
     }
     free(sums);
 }

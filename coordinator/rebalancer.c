@@ -234,12 +234,6 @@ static const char *trouble_of(const struct sc_rebalancer *rebalancer, const uint
     return rebalancer->trouble;
 }
 
-static void put_number(struct sc_buf *out, const char *name, uint64_t value)
-{
-    sc_mp_put_cstr(out, name);
-    sc_mp_put_uint(out, value);
-}
-
 static void tell(void *arg, const struct sc_sp_origin *origin)
 {
     struct sc_rebalancer *rebalancer = arg;
@@ -258,10 +252,10 @@ static void tell(void *arg, const struct sc_sp_origin *origin)
     sc_mp_put_map(out, 8);
     sc_mp_put_cstr(out, "state");
     sc_mp_put_cstr(out, state_name(rebalancer));
-    put_number(out, "slots_left", rebalancer->slots_left);
-    put_number(out, "bytes_left", bytes);
-    put_number(out, "bytes_per_second", steering(rebalancer)->bytes_per_second);
-    put_number(out, "rate", now);
+    sc_mp_put_member(out, "slots_left", rebalancer->slots_left);
+    sc_mp_put_member(out, "bytes_left", bytes);
+    sc_mp_put_member(out, "bytes_per_second", steering(rebalancer)->bytes_per_second);
+    sc_mp_put_member(out, "rate", now);
     sc_mp_put_cstr(out, "seconds_left");
     if (rate > 0 && moves) {
         sc_mp_put_uint(out, sc_preview_seconds(rebalancer->slots_left, bytes, rate));

@@ -127,26 +127,18 @@ void sc_membership_hello(const struct sc_membership *membership, struct sc_buf *
     sc_mp_put_array(reply, 2);
     sc_mp_put_uint(reply, SC_OK);
     sc_mp_put_map(reply, 13);
-    sc_mp_put_cstr(reply, "clock_ms");
-    sc_mp_put_uint(reply, sc_clock_mono_ms());
+    sc_mp_put_member(reply, "clock_ms", sc_clock_mono_ms());
     sc_mp_put_cstr(reply, "adopted");
     sc_mp_put_bool(reply, identity.adopted);
     sc_mp_put_cstr(reply, "cluster");
     sc_mp_put_bin(reply, sc_slice(identity.cluster, sizeof identity.cluster));
-    sc_mp_put_cstr(reply, "shard");
-    sc_mp_put_uint(reply, identity.shard_id);
-    sc_mp_put_cstr(reply, "term");
-    sc_mp_put_uint(reply, identity.term);
-    sc_mp_put_cstr(reply, "keys");
-    sc_mp_put_uint(reply, stats.keys);
-    sc_mp_put_cstr(reply, "bytes");
-    sc_mp_put_uint(reply, stats.live_bytes);
-    sc_mp_put_cstr(reply, "memory");
-    sc_mp_put_uint(reply, stats.keydir_bytes);
-    sc_mp_put_cstr(reply, "disk_free");
-    sc_mp_put_uint(reply, sc_bitcask_disk_free(membership->store));
-    sc_mp_put_cstr(reply, "memory_max");
-    sc_mp_put_uint(reply, sc_bitcask_memory_max(membership->store));
+    sc_mp_put_member(reply, "shard", identity.shard_id);
+    sc_mp_put_member(reply, "term", identity.term);
+    sc_mp_put_member(reply, "keys", stats.keys);
+    sc_mp_put_member(reply, "bytes", stats.live_bytes);
+    sc_mp_put_member(reply, "memory", stats.keydir_bytes);
+    sc_mp_put_member(reply, "disk_free", sc_bitcask_disk_free(membership->store));
+    sc_mp_put_member(reply, "memory_max", sc_bitcask_memory_max(membership->store));
     put_moves(membership, reply);
 }
 
@@ -361,8 +353,7 @@ static void put_shards(const struct sc_membership *membership, struct sc_buf *re
     for (size_t i = 0; i < membership->latest.range_count; i++) {
         if (first_of_shard(membership, i)) {
             sc_mp_put_map(reply, 2);
-            sc_mp_put_cstr(reply, "id");
-            sc_mp_put_uint(reply, membership->latest.ranges[i].shard_id);
+            sc_mp_put_member(reply, "id", membership->latest.ranges[i].shard_id);
             sc_mp_put_cstr(reply, "url");
             sc_mp_put_cstr(reply, membership->latest.ranges[i].url);
             shards++;
@@ -380,12 +371,9 @@ void sc_membership_map(const struct sc_membership *membership, struct sc_buf *re
     sc_mp_put_map(reply, 6);
     sc_mp_put_cstr(reply, "cluster");
     sc_msg_put_cluster(reply, identity.cluster);
-    sc_mp_put_cstr(reply, "shard");
-    sc_mp_put_uint(reply, identity.shard_id);
-    sc_mp_put_cstr(reply, "epoch");
-    sc_mp_put_uint(reply, membership->epoch);
-    sc_mp_put_cstr(reply, "slots");
-    sc_mp_put_uint(reply, SC_SLOT_COUNT);
+    sc_mp_put_member(reply, "shard", identity.shard_id);
+    sc_mp_put_member(reply, "epoch", membership->epoch);
+    sc_mp_put_member(reply, "slots", SC_SLOT_COUNT);
     sc_mp_put_cstr(reply, "shards");
     put_shards(membership, reply);
     sc_mp_put_cstr(reply, "ranges");

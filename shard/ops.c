@@ -99,18 +99,15 @@ static void meta(struct call *call)
     sc_mp_put_array(reply, 2);
     sc_mp_put_uint(reply, SC_OK);
     sc_mp_put_map(reply, 5);
-    sc_mp_put_cstr(reply, "version");
-    sc_mp_put_uint(reply, meta.version);
-    sc_mp_put_cstr(reply, "size");
-    sc_mp_put_uint(reply, meta.size);
+    sc_mp_put_member(reply, "version", meta.version);
+    sc_mp_put_member(reply, "size", meta.size);
     sc_mp_put_cstr(reply, "ttl_ms");
     if (meta.has_ttl) {
         sc_mp_put_uint(reply, meta.ttl_ms);
     } else {
         sc_mp_put_nil(reply);
     }
-    sc_mp_put_cstr(reply, "slot");
-    sc_mp_put_uint(reply, sc_slot_of_hash(call->hash));
+    sc_mp_put_member(reply, "slot", sc_slot_of_hash(call->hash));
     sc_mp_put_cstr(reply, "shard");
     sc_bitcask_identity(call->store, &identity);
     sc_mp_put_uint(reply, identity.shard_id);

@@ -205,10 +205,8 @@ void sc_report_damage(const struct sc_bitcask *store, struct sc_buf *reply)
     sc_mp_put_map(reply, 3);
     struct sc_bitcask_identity identity;
     sc_bitcask_identity(store, &identity);
-    sc_mp_put_cstr(reply, "id");
-    sc_mp_put_uint(reply, identity.shard_id);
-    sc_mp_put_cstr(reply, "known");
-    sc_mp_put_uint(reply, damages->count + damages->overflow);
+    sc_mp_put_member(reply, "id", identity.shard_id);
+    sc_mp_put_member(reply, "known", damages->count + damages->overflow);
     sc_mp_put_cstr(reply, "damage");
     sc_mp_put_array(reply, (uint32_t)(damages->count - first));
     for (size_t i = first; i < damages->count; i++) {
