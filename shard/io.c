@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -11,14 +12,18 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* What tests have asked for; `armed` is 0 in production and the only thing looked at there. */
+/*
+ * What tests have asked for; `armed` is 0 in production and the only thing looked at there. All
+ * else is guarded by `mutex`, since a test may ask while threads of the store are at work.
+ */
 static struct {
     atomic_uint armed;
-    atomic_ullong counted;
-    unsigned long long countdown;
+    pthread_mutex_t mutex;
+    uint64_t counted;
+    uint64_t countdown;
     int error;
     bool once;
-} fault;
+} fault = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static struct {
     atomic_uint one_in;
@@ -27,13 +32,14 @@ static struct {
 
 uint64_t sc_io_fault(unsigned calls, uint64_t countdown, int error, bool once)
 {
-    uint64_t counted = atomic_load(&fault.counted);
-    atomic_store(&fault.armed, 0);
-    atomic_store(&fault.counted, 0);
+    pthread_mutex_lock(&fault.mutex);
+    uint64_t counted = fault.counted;
+    fault.counted = 0;
     fault.countdown = countdown;
     fault.error = error;
     fault.once = once;
     atomic_store(&fault.armed, countdown > 0 ? calls : 0);
+    pthread_mutex_unlock(&fault.mutex);
     return counted;
 }
 
@@ -62,17 +68,24 @@ static bool fails_by_failpoint(unsigned call)
     return true;
 }
 
+/* Whether the fault that tests have asked for, if any, befalls this call; sets errno then. */
+static bool fails_by_fault(unsigned call)
+{
+    pthread_mutex_lock(&fault.mutex);
+    bool failed = false;
+    if (is_armed(call)) {
+        fault.counted++;
+        failed =
+            fault.counted == fault.countdown || (fault.counted > fault.countdown && !fault.once);
+        errno = failed ? fault.error : errno;
+    }
+    pthread_mutex_unlock(&fault.mutex);
+    return failed;
+}
+
 static bool fails(unsigned call)
 {
-    if (!is_armed(call)) {
-        return fails_by_failpoint(call);
-    }
-    unsigned long long count = atomic_fetch_add(&fault.counted, 1) + 1;
-    if (count < fault.countdown || (fault.once && count > fault.countdown)) {
-        return false;
-    }
-    errno = fault.error;
-    return true;
+    return is_armed(call) ? fails_by_fault(call) : fails_by_failpoint(call);
 }
 
 void sc_io_pretend_cold(unsigned one_in)
