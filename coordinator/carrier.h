@@ -76,6 +76,12 @@ void sc_carrier_watch_gap(struct sc_carrier *carrier);
 /* Whether little of the log is left, or it does not get less. */
 bool sc_carrier_is_close(const struct sc_carrier *carrier);
 
+/* The next read is of keys there were when it began, not of what was logged since. */
+static inline bool sc_carrier_is_in_bulk(const struct sc_carrier *carrier)
+{
+    return carrier->gap == SC_MSG_GAP_UNKNOWN;
+}
+
 /* Whether the target has been sent little since it last synced what it has. */
 bool sc_carrier_is_synced(const struct sc_carrier *carrier);
 

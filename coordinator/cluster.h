@@ -26,7 +26,7 @@
 #include "coordinator/slotset.h"
 
 #define SC_CLUSTER_SHARDS_MAX 1024u
-#define SC_CLUSTER_RATE_DEFAULT (UINT64_C(32) << 20) /* bytes a second */
+#define SC_CLUSTER_RATE_DEFAULT (UINT64_C(8) << 20) /* bytes a second */
 
 /* Values are on disk. */
 enum sc_cluster_state { SC_CLUSTER_UP = 0, SC_CLUSTER_JOINING = 1, SC_CLUSTER_LEAVING = 2 };

@@ -89,10 +89,10 @@ static bool may_copy(void *arg)
     return flows->owner->may_copy(flows->owner->arg);
 }
 
-static void copied(void *arg, uint64_t bytes)
+static void copied(void *arg, uint64_t bytes, bool bulk)
 {
     const struct sc_flows *flows = arg;
-    flows->owner->copied(flows->owner->arg, bytes);
+    flows->owner->copied(flows->owner->arg, bytes, bulk);
 }
 
 static void begin_mover(struct flow *flow)

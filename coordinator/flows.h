@@ -19,7 +19,7 @@ struct sc_flows;
 struct sc_flows_owner {
     /* Whether frames may be copied now, and how much was copied: see sc_mover_owner. */
     bool (*may_copy)(void *arg);
-    void (*copied)(void *arg, uint64_t bytes);
+    void (*copied)(void *arg, uint64_t bytes, bool bulk);
     /* A batch has ended, or come to nothing: SC_UNAVAILABLE, it was told to give up; else `why`. */
     void (*ended)(void *arg, enum sc_status status, const char *why);
     void *arg;

@@ -169,9 +169,8 @@ static bool may_read(const struct sc_mover *mover)
     if (mover->stage == REST) {
         return true;
     }
-    /* The rate is for the bulk: what was logged since must be had faster than it is written. */
-    bool bulk = mover->carrier.gap == SC_MSG_GAP_UNKNOWN;
-    return !mover->paused && (!bulk || mover->owner->may_copy(mover->owner->arg));
+    return !mover->paused &&
+           (!sc_carrier_is_in_bulk(&mover->carrier) || mover->owner->may_copy(mover->owner->arg));
 }
 
 static void hold(struct sc_mover *mover)
@@ -460,12 +459,13 @@ static bool take_export(struct sc_mover *mover, struct sc_msg_reply *reply)
 static bool take_read(struct sc_mover *mover, struct sc_msg_reply *reply)
 {
     uint64_t bytes = 0;
+    bool bulk = sc_carrier_is_in_bulk(&mover->carrier);
     if (!sc_carrier_take_read(&mover->carrier, reply, mover->stage == REST,
                               mover->owner->fleet->hub, &bytes)) {
         return false;
     }
     if (bytes > 0) {
-        mover->owner->copied(mover->owner->arg, bytes);
+        mover->owner->copied(mover->owner->arg, bytes, bulk);
     }
     return true;
 }

@@ -44,9 +44,11 @@ struct sc_mover;
 /* Who has the batch moved. Constant. */
 struct sc_mover_owner {
     struct sc_fleet *fleet;
-    /* Whether frames may be copied now (the rate); asked again at every sc_mover_poke. */
+    /* Whether frames of the bulk may be copied now (the rate); asked again at every sc_mover_poke.
+     * What was logged since it began has to be copied faster than it is written: nobody is asked.
+     */
     bool (*may_copy)(void *arg);
-    void (*copied)(void *arg, uint64_t bytes);
+    void (*copied)(void *arg, uint64_t bytes, bool bulk);
     /* ENDED is recorded. SC_OK: the slots are the target's. Else they are the source's, and `why`
      * says why: SC_UNAVAILABLE, it was told to give up. The mover is freed by then. */
     void (*done)(void *arg, uint64_t move, enum sc_status status, const char *why);

@@ -15,6 +15,7 @@
 #define RETRY_MIN_MS 500u
 #define RETRY_MAX_MS 30000u
 #define PLAN_MS 1000u /* the plan is looked at again at least so often */
+#define POLL_MS 5u /* whether the rate, which may be changed, allows a frame by now */
 
 struct sc_rebalancer {
     struct sc_fleet *fleet; /* kept */
@@ -49,18 +50,19 @@ static bool may_copy(void *arg)
 {
     struct sc_rebalancer *rebalancer = arg;
     uint64_t now_ms = sc_clock_mono_ms();
-    if (sc_throttle_may_copy(&rebalancer->throttle, steering(rebalancer)->bytes_per_second,
-                             now_ms)) {
-        return true;
+    uint64_t wait_ms =
+        sc_throttle_wait(&rebalancer->throttle, steering(rebalancer)->bytes_per_second, now_ms);
+    if (wait_ms > 0) {
+        sc_sp_hub_set_timer(rebalancer->fleet->hub,
+                            now_ms + (wait_ms < POLL_MS ? wait_ms : POLL_MS));
     }
-    sc_sp_hub_set_timer(rebalancer->fleet->hub, now_ms + 5);
-    return false;
+    return wait_ms == 0;
 }
 
-static void copied(void *arg, uint64_t bytes)
+static void copied(void *arg, uint64_t bytes, bool bulk)
 {
     struct sc_rebalancer *rebalancer = arg;
-    sc_throttle_copied(&rebalancer->throttle, steering(rebalancer)->bytes_per_second, bytes,
+    sc_throttle_copied(&rebalancer->throttle, steering(rebalancer)->bytes_per_second, bytes, bulk,
                        sc_clock_mono_ms());
 }
 

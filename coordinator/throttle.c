@@ -1,6 +1,6 @@
 #include "coordinator/throttle.h"
 
-#define BURST_MS 100u /* how much of the limit may be used at once */
+#define BURST_MS 20u /* how much of the limit may be used at once: clients feel it */
 #define WINDOW_MS UINT64_C(1000) /* what rates are measured over */
 #define MUCH (UINT64_C(1) << 20) /* less in a window says nothing about what is possible */
 
@@ -9,25 +9,31 @@ void sc_throttle_init(struct sc_throttle *throttle, uint64_t now_ms)
     *throttle = (struct sc_throttle){.refilled_ms = now_ms};
 }
 
-static void refill(struct sc_throttle *throttle, uint64_t limit, uint64_t now_ms)
+/* How many bytes of the limit a millisecond brings. */
+static int64_t share_of(uint64_t limit)
+{
+    uint64_t share = limit / 1000 < INT32_MAX ? limit / 1000 : INT32_MAX;
+    return share == 0 ? 1 : (int64_t)share;
+}
+
+static void refill(struct sc_throttle *throttle, int64_t share, uint64_t now_ms)
 {
     uint64_t elapsed_ms = now_ms - throttle->refilled_ms;
     elapsed_ms = elapsed_ms < BURST_MS ? elapsed_ms : BURST_MS;
-    uint64_t share = limit / 1000 < INT32_MAX ? limit / 1000 : INT32_MAX; /* of a millisecond */
-    share += share == 0 ? 1 : 0;
-    int64_t most = (int64_t)(share * BURST_MS);
-    throttle->tokens += (int64_t)(share * elapsed_ms);
+    int64_t most = share * (int64_t)BURST_MS;
+    throttle->tokens += share * (int64_t)elapsed_ms;
     throttle->tokens = throttle->tokens < most ? throttle->tokens : most;
     throttle->refilled_ms = now_ms;
 }
 
-bool sc_throttle_may_copy(struct sc_throttle *throttle, uint64_t limit, uint64_t now_ms)
+uint64_t sc_throttle_wait(struct sc_throttle *throttle, uint64_t limit, uint64_t now_ms)
 {
     if (limit == 0) {
-        return true;
+        return 0;
     }
-    refill(throttle, limit, now_ms);
-    return throttle->tokens > 0;
+    int64_t share = share_of(limit);
+    refill(throttle, share, now_ms);
+    return throttle->tokens > 0 ? 0 : (uint64_t)(-throttle->tokens / share) + 1;
 }
 
 /* ---- Measuring ---- */
@@ -53,10 +59,10 @@ static void measure(struct sc_throttle *throttle, uint64_t limit, uint64_t bytes
     }
 }
 
-void sc_throttle_copied(struct sc_throttle *throttle, uint64_t limit, uint64_t bytes,
+void sc_throttle_copied(struct sc_throttle *throttle, uint64_t limit, uint64_t bytes, bool bulk,
                         uint64_t now_ms)
 {
-    if (limit > 0) {
+    if (limit > 0 && bulk) {
         throttle->tokens -= (int64_t)bytes;
     }
     measure(throttle, limit, bytes, now_ms);

@@ -1,7 +1,8 @@
 /*
  * Throttle: holds what all moves together copy to a limit, and measures what rate they reach. Bytes
  * are counted when they have been copied; what was copied too much is owed, and made up for before
- * anything is begun again.
+ * anything is begun again. Only the bulk is held to the limit and owed: what is written meanwhile
+ * has to be copied faster than it is written, or no move would ever end.
  *
  * Plain data. The limit, in bytes a second, 0 for none, is the caller's, and may be another one at
  * every call. Times are of the monotonic clock.
@@ -24,9 +25,9 @@ struct sc_throttle {
 
 void sc_throttle_init(struct sc_throttle *throttle, uint64_t now_ms);
 
-/* Whether a frame may be copied now. */
-bool sc_throttle_may_copy(struct sc_throttle *throttle, uint64_t limit, uint64_t now_ms);
-void sc_throttle_copied(struct sc_throttle *throttle, uint64_t limit, uint64_t bytes,
+/* In how many milliseconds the next frame may be copied if the limit stays; 0: now. */
+uint64_t sc_throttle_wait(struct sc_throttle *throttle, uint64_t limit, uint64_t now_ms);
+void sc_throttle_copied(struct sc_throttle *throttle, uint64_t limit, uint64_t bytes, bool bulk,
                         uint64_t now_ms);
 
 /* Bytes a second that are being copied. */

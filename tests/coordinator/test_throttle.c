@@ -13,28 +13,39 @@ static void setup(void)
 START_TEST(no_limit_is_no_limit)
 {
     for (uint64_t now = 5000; now < 5010; now++) {
-        ck_assert(sc_throttle_may_copy(&throttle, 0, now));
-        sc_throttle_copied(&throttle, 0, 1u << 30, now);
+        ck_assert_uint_eq(sc_throttle_wait(&throttle, 0, now), 0);
+        sc_throttle_copied(&throttle, 0, 1u << 30, true, now);
     }
 }
 END_TEST
 
 START_TEST(what_was_copied_too_much_is_made_up_for)
 {
-    ck_assert(!sc_throttle_may_copy(&throttle, LIMIT, 5000));
-    ck_assert(sc_throttle_may_copy(&throttle, LIMIT, 5001));
-    sc_throttle_copied(&throttle, LIMIT, 51000, 5001);
+    ck_assert_uint_eq(sc_throttle_wait(&throttle, LIMIT, 5000), 1);
+    ck_assert_uint_eq(sc_throttle_wait(&throttle, LIMIT, 5001), 0);
+    sc_throttle_copied(&throttle, LIMIT, 51000, true, 5001);
     for (uint64_t now = 5002; now <= 5051; now++) {
-        ck_assert(!sc_throttle_may_copy(&throttle, LIMIT, now));
+        ck_assert_uint_eq(sc_throttle_wait(&throttle, LIMIT, now), 5052 - now);
     }
-    ck_assert(sc_throttle_may_copy(&throttle, LIMIT, 5052));
+    ck_assert_uint_eq(sc_throttle_wait(&throttle, LIMIT, 5052), 0);
+}
+END_TEST
+
+/* Else the next batch would wait while ever more is written, and for longer each time. */
+START_TEST(what_is_not_of_the_bulk_is_measured_but_not_owed)
+{
+    for (uint64_t now = 9000; now <= 12000; now += 10) {
+        sc_throttle_copied(&throttle, LIMIT, LIMIT / 10, false, now);
+    }
+    ck_assert_uint_ge(sc_throttle_rate(&throttle, 12000), 9 * LIMIT);
+    ck_assert_uint_eq(sc_throttle_wait(&throttle, LIMIT, 12000), 0);
 }
 END_TEST
 
 START_TEST(little_is_saved_up)
 {
-    ck_assert(sc_throttle_may_copy(&throttle, LIMIT, 900000));
-    ck_assert_int_le(throttle.tokens, LIMIT / 10);
+    ck_assert_uint_eq(sc_throttle_wait(&throttle, LIMIT, 900000), 0);
+    ck_assert_int_le(throttle.tokens, LIMIT / 50);
 }
 END_TEST
 
@@ -42,7 +53,7 @@ END_TEST
 static uint64_t copy(uint64_t from, uint64_t limit, uint64_t seconds, uint64_t bytes)
 {
     for (uint64_t now = from; now <= from + seconds * 1000; now += 10) {
-        sc_throttle_copied(&throttle, limit, bytes / 100, now);
+        sc_throttle_copied(&throttle, limit, bytes / 100, true, now);
     }
     return from + seconds * 1000;
 }
@@ -83,6 +94,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, NULL);
     tcase_add_test(tcase, no_limit_is_no_limit);
     tcase_add_test(tcase, what_was_copied_too_much_is_made_up_for);
+    tcase_add_test(tcase, what_is_not_of_the_bulk_is_measured_but_not_owed);
     tcase_add_test(tcase, little_is_saved_up);
     tcase_add_test(tcase, the_rate_is_that_of_the_last_second);
     tcase_add_test(tcase, the_limit_is_expected_until_less_is_measured);

@@ -3,6 +3,7 @@ process killed at every step."""
 
 import os
 import random
+import threading
 
 import harness
 from harness import BADREQUEST, BUSY, DENIED, NOTFOUND, OK, UNAVAILABLE, UNKNOWN, SystemTest, wait_for
@@ -118,6 +119,38 @@ class GrowTest(MoveTest):
             load.wait_for_progress(200)
         load.stop()
         load.verify(fleet.url, keys)
+
+    def test_writes_faster_than_the_rate_do_not_keep_a_shard_from_leaving(self):
+        """All of them go to its slots, and the rate is a small part of what is written."""
+        fleet = self.fleet(shards=2)
+        client = fleet.client()
+        owners = self.owners(client)
+        keys = [key for key in (b"busy-%d" % n for n in range(4000))
+                if owners[harness.slot_of(key)] == 2]
+        client.ok("mput", [[key, b""] for key in keys])
+        client.ok("rebalance", {"bytes_per_second": 300000})
+        stop, rounds, failed = threading.Event(), [0], []
+
+        def write():
+            with harness.Client(fleet.url) as writer:
+                while not stop.is_set():
+                    value = b"%0200d" % (rounds[0] + 1)
+                    replies = writer.ok("mput", [[key, value] for key in keys])
+                    failed.extend(reply for reply in replies if reply[0] != OK)
+                    rounds[0] += 1
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        try:
+            wait_for(lambda: rounds[0] > 3, "writes to go on")
+            client.ok("shard.remove", 2)
+            wait_for(lambda: 2 not in fleet.states(), "shard 2 to leave", 60)
+        finally:
+            stop.set()
+            thread.join()
+        self.assertEqual(failed, [])
+        for reply in client.ok("mget", keys):
+            self.assertEqual(reply, [OK, b"%0200d" % rounds[0]])
 
     def owners(self, client):
         return [owner for first, last, owner in client.ok("map")["ranges"]

@@ -240,7 +240,7 @@ class CommandTest(PlanTest):
     def test_on_a_terminal(self):
         self.open(shards=1)
         self.assertIn("nothing would move", self.shown("rebalance", "--dry-run"))
-        self.assertIn("idle: nothing is to be moved; at most 32.0 MiB/s", self.shown("rebalance"))
+        self.assertIn("idle: nothing is to be moved; at most 8.0 MiB/s", self.shown("rebalance"))
         shown = self.shown("shard", "add", self.more().url, "--dry-run").splitlines()
         self.assertEqual(shown[0].split(), ["FROM", "TO", "SLOTS", "KEYS", "BYTES"])
         self.assertEqual(shown[1].split()[:3], ["1", "2", "8,192"])
