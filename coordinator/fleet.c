@@ -6,6 +6,7 @@
 #include "coordinator/rebalancer.h"
 #include "coordinator/strays.h"
 #include "coordinator/turns.h"
+#include "coordinator/wish.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -242,6 +243,7 @@ void sc_fleet_close(struct sc_fleet *fleet)
         sc_sp_hub_unlock(fleet->hub);
     }
     sc_steward_stop(fleet->steward); /* after the backends, which call it */
+    sc_wish_forget_all(fleet);
     sc_rebalancer_free(rebalancer);
     sc_strays_free(fleet->strays);
     sc_joining_free(fleet->joining);

@@ -11,9 +11,12 @@
 #include "coordinator/scanner.h"
 #include "coordinator/steward.h"
 
+#include <sys/queue.h>
+
 struct sc_rebalancer;
 struct sc_joining;
 struct sc_strays;
+struct sc_wish;
 
 /* Readable: hub, cluster, message_max, backends, config. Guarded by the hub's lock once open. */
 struct sc_fleet {
@@ -34,6 +37,7 @@ struct sc_fleet {
     struct sc_rebalancer *rebalancer;
     struct sc_joining *joining;
     struct sc_strays *strays;
+    LIST_HEAD(, sc_wish) wishes;
     uint32_t sweeping; /* requests to all shards under way that must see every slot just once */
     uint32_t copies; /* snapshots and backups that were begun */
     bool closing;

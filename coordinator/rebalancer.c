@@ -362,6 +362,9 @@ void sc_rebalancer_poke(struct sc_rebalancer *rebalancer)
 
 void sc_rebalancer_tick(struct sc_rebalancer *rebalancer)
 {
+    if (!steering(rebalancer)->balancing) {
+        sc_flows_give_up(rebalancer->flows); /* those too that a coordinator before us had begun */
+    }
     sc_rebalancer_poke(rebalancer);
     if (sc_clock_mono_ms() >= rebalancer->plan_ms) {
         go_on(rebalancer);

@@ -4,7 +4,8 @@
 
 #include <stdlib.h>
 
-struct wish {
+struct sc_wish {
+    LIST_ENTRY(sc_wish) next; /* in fleet->wishes */
     struct sc_sp_origin origin;
     void (*tell)(void *arg, const struct sc_sp_origin *origin);
     void *arg;
@@ -17,9 +18,15 @@ void sc_wish_answer(const struct sc_sp_origin *origin, enum sc_status status, co
     sc_sp_reply_end(origin);
 }
 
+static void forget(struct sc_wish *wish)
+{
+    LIST_REMOVE(wish, next);
+    free(wish);
+}
+
 static void on_recorded(void *arg, enum sc_status status, const char *why)
 {
-    struct wish *wish = arg;
+    struct sc_wish *wish = arg;
     if (status == SC_OK && wish->tell != NULL) {
         wish->tell(wish->arg, &wish->origin);
     } else if (status == SC_INTERNAL) {
@@ -27,14 +34,22 @@ static void on_recorded(void *arg, enum sc_status status, const char *why)
     } else {
         sc_wish_answer(&wish->origin, status, why);
     }
-    free(wish);
+    forget(wish);
+}
+
+void sc_wish_forget_all(struct sc_fleet *fleet)
+{
+    while (!LIST_EMPTY(&fleet->wishes)) {
+        forget(LIST_FIRST(&fleet->wishes));
+    }
 }
 
 void sc_wish_record(struct sc_fleet *fleet, const struct sc_change *change,
                     const struct sc_sp_origin *origin,
                     void (*tell)(void *arg, const struct sc_sp_origin *origin), void *arg)
 {
-    struct wish *wish = sc_calloc(1, sizeof *wish);
-    *wish = (struct wish){*origin, tell, arg};
+    struct sc_wish *wish = sc_calloc(1, sizeof *wish);
+    *wish = (struct sc_wish){.origin = *origin, .tell = tell, .arg = arg};
+    LIST_INSERT_HEAD(&fleet->wishes, wish, next);
     sc_fleet_record(fleet, change, on_recorded, wish);
 }

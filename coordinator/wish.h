@@ -14,6 +14,9 @@ void sc_wish_record(struct sc_fleet *fleet, const struct sc_change *change,
                     const struct sc_sp_origin *origin,
                     void (*tell)(void *arg, const struct sc_sp_origin *origin), void *arg);
 
+/* The fleet is being closed: nobody will be told what became of the wishes that are left. */
+void sc_wish_forget_all(struct sc_fleet *fleet);
+
 /* Answers at once. */
 void sc_wish_answer(const struct sc_sp_origin *origin, enum sc_status status, const char *why);
 

@@ -4,6 +4,7 @@
 #include "common/failpoint.h"
 #include "shard/io.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -106,7 +107,8 @@ bool sc_label_reclaim(const struct sc_label *label, const struct sc_files *paren
         .lock_fd = -1,
         .dir_fd = sc_io_open(parent->dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW),
     };
-    bool removed = dir.dir_fd >= 0 && label->label != 0 && reclaim(label, &dir);
+    bool complete = faccessat(parent->dir_fd, SC_LABEL_COMPLETE, F_OK, 0) == 0 || errno != ENOENT;
+    bool removed = dir.dir_fd >= 0 && label->label != 0 && !complete && reclaim(label, &dir);
     if (dir.dir_fd >= 0) {
         (void)close(dir.dir_fd);
     }

@@ -96,6 +96,7 @@ static void write_map(enum sc_change_kind then, uint8_t id[16])
     ck_assert_int_eq(sc_maplog_open(dir, &cluster, &log, why), SC_OK);
     ck_assert_int_eq(sc_cluster_create(&cluster, shard_urls, 2, why), SC_OK);
     cluster.shards[0].adopted = cluster.shards[1].adopted = true;
+    cluster.steering.balancing = true;
     ck_assert_int_eq(sc_maplog_put_map(log, &cluster, why), SC_OK);
     sc_slotset_add(&batch.slots, sc_slot_of_key(sc_slice_str(FAKE_ENDS_KEY)));
     sc_maplog_number(log, &batch);

@@ -1,4 +1,5 @@
 /* Label: only a directory with the very label is removed, and only when nothing else is in it. */
+#include "shard/io.h"
 #include "shard/label.h"
 #include "tests/check_main.h"
 #include "tests/shard/store.h"
@@ -56,6 +57,16 @@ START_TEST(a_part_with_the_label_is_removed)
 }
 END_TEST
 
+START_TEST(a_part_of_a_complete_backup_stays)
+{
+    ck_assert_int_eq(sc_label_write(&label, &part, why), SC_OK);
+    ck_assert_int_eq(sc_files_replace(&parent, SC_LABEL_COMPLETE, "{}", 2, why), SC_OK);
+    ck_assert(!sc_label_reclaim(&label, &parent, "shard-7"));
+    ck_assert_int_eq(sc_io_unlink(parent.dir_fd, SC_LABEL_COMPLETE), 0);
+    ck_assert(sc_label_reclaim(&label, &parent, "shard-7"));
+}
+END_TEST
+
 START_TEST(what_was_not_even_labelled_is_removed_when_it_is_empty)
 {
     put_file("BACKUP.tmp");
@@ -94,6 +105,7 @@ int main(void)
     TCase *tcase = tcase_create("label");
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, a_part_with_the_label_is_removed);
+    tcase_add_test(tcase, a_part_of_a_complete_backup_stays);
     tcase_add_test(tcase, what_was_not_even_labelled_is_removed_when_it_is_empty);
     tcase_add_test(tcase, everything_else_stays);
     suite_add_tcase(suite, tcase);

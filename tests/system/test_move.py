@@ -239,6 +239,24 @@ class GrowTest(MoveTest):
         self.assertEqual(len(set(client.scan())), 4000)
 
 
+    def test_what_was_cancelled_is_not_taken_up_by_the_next_coordinator(self):
+        """The batch has not ended yet when the coordinator dies: the target does not answer."""
+        fleet = self.fleet(shards=1)
+        client = fleet.client()
+        client.ok("mput", [[b"k%d" % n, b"x" * 1000] for n in range(4000)])
+        client.ok("rebalance", {"bytes_per_second": 1000})
+        self.add_shard(fleet)
+        wait_for(lambda: any(move["stage"] == "copying" for move in client.ok("rebalance")["moves"]),
+                 "a batch to be copied")
+        fleet.shards[1].freeze()
+        client.ok("rebalance", {"cancel": True})
+        fleet.coordinator.kill()
+        fleet.coordinator.start()
+        fleet.shards[1].thaw()
+        self.wait_idle(fleet)
+        self.assertEqual(slots_of(fleet.client()), {1: harness.SLOTS})
+        self.assertEqual(fleet.client().ok("count"), 4000)
+
     def test_a_move_that_is_cancelled_while_writes_wait_refuses_none_of_them(self):
         """The source is told to take writes again before those that wait go there."""
         fleet = self.fleet(shards=1, sync="never")
