@@ -111,12 +111,17 @@ static inline const uint8_t *step(const uint8_t *at, const uint8_t *end, uint64_
     if (head < FIXMAP || head >= NEGATIVE_FIXINT) {
         return at;
     }
-    if (head >= NIL) {
-        return step_wide(at, end, head, inside);
-    }
-    if (head >= FIXSTR) {
+    if (head >= FIXSTR && head < NIL) {
         size_t size = head & 31u;
         return size <= (size_t)(end - at) ? at + size : NULL;
+    }
+    if ((head == BIN8 || head == STR8) &&
+        at < end) { /* as step_wide would: most values are these */
+        size_t size = *at++;
+        return size <= (size_t)(end - at) ? at + size : NULL;
+    }
+    if (head >= NIL) {
+        return step_wide(at, end, head, inside);
     }
     *inside = head >= FIXARRAY ? head & 15u : 2 * (head & 15u);
     return at;

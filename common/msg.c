@@ -795,6 +795,26 @@ enum sc_status sc_msg_next_item(struct sc_msg_request *request, const struct sc_
     return status;
 }
 
+bool sc_msg_has_write(const struct sc_msg_request *request)
+{
+    if (request->op != SC_OP_BATCH) {
+        return (ops[request->op].kind & SC_OP_WRITE) != 0;
+    }
+    struct sc_mp items = request->items;
+    for (uint32_t i = 0; i < request->item_count; i++) {
+        struct sc_mp item = items;
+        uint32_t count;
+        struct sc_slice name;
+        bool named = sc_mp_array(&item, &count) && count > 0 && sc_mp_str(&item, &name);
+        enum sc_op op = named ? find_op(name) : SC_OP_NONE;
+        if (op != SC_OP_NONE && (ops[op].kind & SC_OP_WRITE) != 0) {
+            return true;
+        }
+        (void)sc_mp_skip(&items, NULL);
+    }
+    return false;
+}
+
 /* ---- Replies ---- */
 
 bool sc_msg_parse_reply(struct sc_slice body, struct sc_msg_reply *reply)

@@ -188,6 +188,10 @@ enum sc_status sc_msg_parse_request(struct sc_slice body, const struct sc_msg_li
 enum sc_status sc_msg_next_item(struct sc_msg_request *request, const struct sc_msg_limits *limits,
                                 struct sc_msg_request *item, char *why);
 
+/* Whether a multi-key request may write: not a batch of nothing but reads. Before its items are
+ * read. */
+bool sc_msg_has_write(const struct sc_msg_request *request);
+
 /* An envelope: a message that begins with it must not be acted upon once the receiver's monotonic
  * clock has passed `deadline_ms`. A process that was stopped, or a slow network, else carries out
  * what the sender has given up long ago. What follows is the request itself. */

@@ -44,23 +44,6 @@ static void put_item(struct sc_buf *out, enum sc_op parent, const struct sc_msg_
     }
 }
 
-static bool has_write(const struct sc_msg_request *request, const struct sc_msg_limits *limits)
-{
-    if (request->op != SC_OP_BATCH) {
-        return (sc_op_kind(request->op) & SC_OP_WRITE) != 0;
-    }
-    struct sc_msg_request walk = *request;
-    struct sc_msg_request item;
-    char why[SC_WHY_SIZE];
-    for (uint32_t i = 0; i < request->item_count; i++) {
-        if (sc_msg_next_item(&walk, limits, &item, why) == SC_OK &&
-            (sc_op_kind(item.op) & SC_OP_WRITE) != 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void reply_empty(const struct sc_sp_origin *origin)
 {
     struct sc_buf *out = sc_sp_reply_begin(origin);
@@ -92,7 +75,7 @@ void sc_router_multi(struct sc_fleet *fleet, struct sc_msg_request *request,
         reply_too_many(origin, count);
         return;
     }
-    enum sc_lane lane = lane_of(has_write(request, limits));
+    enum sc_lane lane = lane_of(sc_msg_has_write(request));
     struct sc_gather *gather = sc_gather_alloc(origin, count, fleet->message_max);
     for (uint32_t i = 0; i < count; i++) {
         struct sc_msg_request item;

@@ -147,10 +147,14 @@ static uint64_t expiry(struct sc_bitcask *store, const uint64_t *ttl_ms)
     return ttl_ms == NULL ? 0 : sc_clock_now_ms(&store->clock) + *ttl_ms;
 }
 
-/* The expiry that a put is to have. */
+/* The expiry that a put is to have. Most have none, and need not know the time. */
 static enum sc_status put_expiry(struct sc_bitcask *store, const struct sc_bitcask_write *options,
                                  uint64_t *expires_ms, char *why)
 {
+    if (options->expires_ms == NULL && options->ttl_ms == NULL) {
+        *expires_ms = 0;
+        return SC_OK;
+    }
     *expires_ms =
         options->expires_ms != NULL ? *options->expires_ms : expiry(store, options->ttl_ms);
     return *expires_ms <= sc_clock_now_ms(&store->clock) + SC_TTL_MS_MAX

@@ -467,6 +467,32 @@ START_TEST(items_of_a_batch_are_single_key_requests)
 }
 END_TEST
 
+START_TEST(a_request_of_many_items_has_a_write_or_not)
+{
+    ck_assert_int_eq(PARSE("\x92\xa4mget\x91\xa1k"), SC_OK);
+    ck_assert(!sc_msg_has_write(&request));
+    ck_assert_int_eq(PARSE("\x92\xa4mput\x91\x92\xa1k\x01"), SC_OK);
+    ck_assert(sc_msg_has_write(&request));
+    ck_assert_int_eq(PARSE("\x92\xa5"
+                           "batch\x94"
+                           "\x92\xa3get\xa1k"
+                           "\xc0"
+                           "\x90"
+                           "\x92\xa3put\x01"),
+                     SC_OK);
+    ck_assert(sc_msg_has_write(&request));
+    ck_assert_int_eq(PARSE("\x92\xa5"
+                           "batch\x93"
+                           "\x92\xa3get\xa3put"
+                           "\xc0"
+                           "\x92\xa3xyz\xa1k"),
+                     SC_OK);
+    ck_assert(!sc_msg_has_write(&request));
+    ck_assert_int_eq(next_item(), SC_OK); /* they are all still there */
+    assert_slice(item.key, "put");
+}
+END_TEST
+
 START_TEST(an_item_beyond_a_limit_fails_alone)
 {
     uint8_t large[VALUE_MAX] = {0};
@@ -786,6 +812,7 @@ static void add_parsing(Suite *suite)
     tcase_add_test(tcase, items_of_mget_and_mdel_are_keys);
     tcase_add_test(tcase, items_of_mput_are_pairs_with_options);
     tcase_add_test(tcase, items_of_a_batch_are_single_key_requests);
+    tcase_add_test(tcase, a_request_of_many_items_has_a_write_or_not);
     tcase_add_test(tcase, an_item_beyond_a_limit_fails_alone);
     tcase_add_test(tcase, operations_without_arguments_parse);
     tcase_add_test(tcase, a_scan_has_defaults);
