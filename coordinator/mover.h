@@ -45,8 +45,7 @@ struct sc_mover;
 struct sc_mover_owner {
     struct sc_fleet *fleet;
     /* Whether frames of the bulk may be copied now (the rate); asked again at every sc_mover_poke.
-     * What was logged since it began has to be copied faster than it is written: nobody is asked.
-     */
+     * What was logged since it began must be had faster than it is written: nobody is asked. */
     bool (*may_copy)(void *arg);
     void (*copied)(void *arg, uint64_t bytes, bool bulk);
     /* ENDED is recorded. SC_OK: the slots are the target's. Else they are the source's, and `why`

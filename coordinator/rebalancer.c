@@ -362,9 +362,6 @@ void sc_rebalancer_poke(struct sc_rebalancer *rebalancer)
 
 void sc_rebalancer_tick(struct sc_rebalancer *rebalancer)
 {
-    if (!steering(rebalancer)->balancing) {
-        sc_flows_give_up(rebalancer->flows); /* those too that a coordinator before us had begun */
-    }
     sc_rebalancer_poke(rebalancer);
     if (sc_clock_mono_ms() >= rebalancer->plan_ms) {
         go_on(rebalancer);
@@ -400,6 +397,9 @@ struct sc_rebalancer *sc_rebalancer_alloc(struct sc_fleet *fleet)
     rebalancer->survey = sc_survey_alloc(fleet);
     rebalancer->owner = (struct sc_flows_owner){may_copy, copied, on_ended, rebalancer};
     rebalancer->flows = sc_flows_alloc(fleet, rebalancer->survey, &rebalancer->owner);
+    if (!steering(rebalancer)->balancing) {
+        sc_flows_give_up(rebalancer->flows); /* cancelled before the last coordinator died */
+    }
     return rebalancer;
 }
 

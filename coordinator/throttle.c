@@ -29,6 +29,7 @@ static void refill(struct sc_throttle *throttle, int64_t share, uint64_t now_ms)
 uint64_t sc_throttle_wait(struct sc_throttle *throttle, uint64_t limit, uint64_t now_ms)
 {
     if (limit == 0) {
+        throttle->tokens = 0; /* nothing is owed when there is a limit again */
         return 0;
     }
     int64_t share = share_of(limit);

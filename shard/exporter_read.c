@@ -19,6 +19,42 @@
 #define CURSOR_LOG_SIZE 17u
 #define LEARN_SLICE 256u
 
+/* ---- What is left of the log ---- */
+
+struct sc_exporter_place sc_exporter_end_of_log(const struct sc_bitcask *store)
+{
+    const struct sc_segment *active = store->writer.active;
+    return active == NULL ? (struct sc_exporter_place){0}
+                          : (struct sc_exporter_place){active->number, active->size};
+}
+
+/* How far there is anything to read. */
+static struct sc_exporter_place end_locked(const struct sc_exporter *exporter)
+{
+    return exporter->sealed && exporter->store->moving.sealed
+               ? exporter->seal_end
+               : sc_exporter_end_of_log(exporter->store);
+}
+
+/* Bytes from a place to there. */
+static uint64_t gap_locked(const struct sc_exporter *exporter, struct sc_exporter_place from)
+{
+    const struct sc_bitcask *store = exporter->store;
+    struct sc_exporter_place end = end_locked(exporter);
+    uint64_t gap = 0;
+    for (size_t i = 0; i < store->segment_count; i++) {
+        const struct sc_segment *segment = store->segments[i];
+        if (segment == NULL || segment->retired || segment->number < from.file ||
+            segment->number > end.file) {
+            continue;
+        }
+        uint64_t first = segment->number == from.file ? from.offset : SC_SEGMENT_HEADER_SIZE;
+        uint64_t last = segment->number == end.file ? end.offset : segment->size;
+        gap += last > first ? last - first : 0;
+    }
+    return gap;
+}
+
 /* ---- Cursors ---- */
 
 static void put_walk_cursor(struct sc_buf *cursor, uint64_t hash, struct sc_slice key)
@@ -92,7 +128,8 @@ static bool visit(void *arg, const struct sc_keydir_entry *entry)
     const struct sc_segment *segment = sc_bitcask_segment(exporter->store, entry->location);
     bool wanted = !is_behind(exporter->start, segment->number, entry->location.offset);
     if (walking->visits == exporter->page_keys ||
-        (wanted && walking->count > 0 && walking->bytes + entry->location.size > SC_FRAME_SIZE)) {
+        (wanted && walking->count > 0 &&
+         walking->bytes + entry->location.size > SC_EXPORTER_PAGE_BYTES)) {
         bool same = walking->visits > 0 && walking->last_hash == entry->hash;
         put_walk_cursor(walking->next, entry->hash,
                         same ? sc_buf_slice(&walking->last_key) : sc_slice(NULL, 0));
@@ -274,11 +311,12 @@ static enum sc_status read_walk(struct sc_exporter *exporter, struct sc_keydir_p
     walking->exporter = exporter;
     walking->next = &page->cursor;
     sc_exporter_lock(exporter);
+    page->gap = SC_EXPORTER_GAP_UNKNOWN;
     if (collect_locked(walking, position)) {
         put_log_cursor(&page->cursor, exporter->start);
+        page->gap = gap_locked(exporter, exporter->start);
     }
     sc_exporter_unlock(exporter);
-    page->gap = SC_EXPORTER_GAP_UNKNOWN;
     qsort(walking->items, walking->count, sizeof *walking->items, compare_items);
     prefetch(walking);
     for (size_t i = 0; i < walking->count && status == SC_OK; i++) {
@@ -296,13 +334,6 @@ static enum sc_status read_walk(struct sc_exporter *exporter, struct sc_keydir_p
 
 /* ---- The walk through the log ---- */
 
-struct sc_exporter_place sc_exporter_end_of_log(const struct sc_bitcask *store)
-{
-    const struct sc_segment *active = store->writer.active;
-    return active == NULL ? (struct sc_exporter_place){0}
-                          : (struct sc_exporter_place){active->number, active->size};
-}
-
 /* The oldest file with at least this number; NULL: there is none. */
 static const struct sc_segment *find_file_locked(const struct sc_bitcask *store, uint64_t number)
 {
@@ -315,24 +346,6 @@ static const struct sc_segment *find_file_locked(const struct sc_bitcask *store,
         }
     }
     return found;
-}
-
-/* Bytes from a place to the end. */
-static uint64_t gap_locked(const struct sc_bitcask *store, struct sc_exporter_place from,
-                           struct sc_exporter_place end)
-{
-    uint64_t gap = 0;
-    for (size_t i = 0; i < store->segment_count; i++) {
-        const struct sc_segment *segment = store->segments[i];
-        if (segment == NULL || segment->retired || segment->number < from.file ||
-            segment->number > end.file) {
-            continue;
-        }
-        uint64_t first = segment->number == from.file ? from.offset : SC_SEGMENT_HEADER_SIZE;
-        uint64_t last = segment->number == end.file ? end.offset : segment->size;
-        gap += last > first ? last - first : 0;
-    }
-    return gap;
 }
 
 /* A stretch of one file that can be read now. */
@@ -474,14 +487,6 @@ static enum sc_status read_stretch(const struct sc_exporter *exporter,
     return status;
 }
 
-/* How far there is anything to read. */
-static struct sc_exporter_place end_locked(const struct sc_exporter *exporter)
-{
-    return exporter->sealed && exporter->store->moving.sealed
-               ? exporter->seal_end
-               : sc_exporter_end_of_log(exporter->store);
-}
-
 /* The next stretch, having synced what is behind the end of what is. False: there is nothing. */
 static bool next_stretch(struct sc_exporter *exporter, struct sc_exporter_place place,
                          struct stretch *stretch, bool *sane, bool *failed)
@@ -490,7 +495,7 @@ static bool next_stretch(struct sc_exporter *exporter, struct sc_exporter_place 
     *failed = false;
     sc_exporter_lock(exporter);
     bool found = find_stretch_locked(store, place, stretch, sane);
-    bool rest = *sane && gap_locked(store, place, end_locked(exporter)) > 0;
+    bool rest = *sane && gap_locked(exporter, place) > 0;
     sc_exporter_unlock(exporter);
     if (found || !rest) {
         return found && rest;
@@ -532,7 +537,7 @@ static enum sc_status read_log(struct sc_exporter *exporter, struct sc_exporter_
     }
     put_log_cursor(&page->cursor, place);
     sc_exporter_lock(exporter);
-    page->gap = gap_locked(exporter->store, place, end_locked(exporter));
+    page->gap = gap_locked(exporter, place);
     sc_exporter_unlock(exporter);
     return status;
 }

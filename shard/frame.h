@@ -12,11 +12,7 @@
 #include "shard/record.h"
 
 #define SC_FRAME_SEED UINT64_C(0x656d617266206373)
-
-/* Bytes; only one record alone may make it larger. Clients wait while a frame is read or written:
- * p99 of their gets doubled beside a move of 32 MiB a second with 256 KiB, with 32 KiB it rose by
- * 40%. Larger ones would only move faster without a limit: 30% with 256 KiB. */
-#define SC_FRAME_SIZE ((size_t)32 << 10)
+#define SC_FRAME_SIZE ((size_t)256 << 10) /* bytes; only one record alone may make it larger */
 
 /* Appends a record. */
 void sc_frame_put(struct sc_buf *frame, const struct sc_record *record);
