@@ -17,11 +17,11 @@ from harness import SystemTest, main, program, run, wait_for
 # Instructions for each operation, of libraries too: what was measured, and some 15% more.
 BOUNDS = {
     # load: (coordinator, shard)
-    "put": (11600, 9700),
-    "get": (11600, 7700),
+    "put": (12000, 9900),
+    "get": (11900, 8300),
     # 150 of the shard's look ahead (sc_bitcask_prefetch): they save more time than they take.
-    "put, batches of 64": (1800, 3200),
-    "get, batches of 64": (1800, 2450),
+    "put, batches of 64": (1680, 3050),
+    "get, batches of 64": (1680, 2350),
 }
 CALLERS = ["-c", "1"]
 BATCHES = ["-c", "4", "--batch", "64"]
