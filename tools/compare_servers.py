@@ -17,7 +17,6 @@ BIN = os.environ.get("SHARDCASK_BIN") or os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build", "bin")
 PATIENCE_S = 60
 FILL_BATCH = 1000
-NEVER = "1000G"  # of dead records make a merge: Redis does not rewrite its file either
 
 
 class Trouble(Exception):
@@ -120,8 +119,9 @@ class Store:
 
 
 class Shardcask(Store):
-    """A coordinator on tcp and shards on ipc, as tools/fleet starts them, without merges. `tcp`: the
-    shards too, for clients that ask them directly."""
+    """A coordinator on tcp and shards on ipc, as tools/fleet starts them. Merges are paused, which
+    lifts the bound on disk space too: Redis does not rewrite its file either. `tcp`: the shards too,
+    for clients that ask them directly."""
 
     title = "Shardcask"
 
@@ -140,17 +140,19 @@ class Shardcask(Store):
             sockets.append("tcp://127.0.0.1:%d" % free_port() if self.tcp else
                            "ipc://%s/shard.sock" % directory)
             self.launch("shard-%d" % number, [os.path.join(BIN, "shardcask-shard"), "--dir",
-                                              directory, "--listen", sockets[-1], "--sync", self.sync,
-                                              "--merge-min", NEVER])
+                                              directory, "--listen", sockets[-1], "--sync", self.sync])
         arguments = [os.path.join(BIN, "shardcask-coordinator"), "--dir",
                      os.path.join(self.directory, "coordinator"), "--listen", self.url]
         for url in sockets:
             arguments += ["--shard", url]
         self.launch("coordinator", arguments)
-        self.wait_until(self.serves, "the fleet to serve")
+        self.wait_until(lambda: self.command("count"), "the fleet to serve")
+        if not self.command("config", "merge_paused", "1"):
+            raise Trouble("the merges of %s cannot be paused" % self.title)
 
-    def serves(self):
-        return subprocess.run([os.path.join(BIN, "shardcask"), "--url", self.url, "count"],
+    def command(self, *words):
+        """Whether the command line succeeds with these words."""
+        return subprocess.run([os.path.join(BIN, "shardcask"), "--url", self.url, *words],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
     def fill(self, keys, value_size):
