@@ -18,12 +18,6 @@ void sc_wish_answer(const struct sc_sp_origin *origin, enum sc_status status, co
     sc_sp_reply_end(origin);
 }
 
-static void forget(struct sc_wish *wish)
-{
-    LIST_REMOVE(wish, next);
-    free(wish);
-}
-
 static void on_recorded(void *arg, enum sc_status status, const char *why)
 {
     struct sc_wish *wish = arg;
@@ -34,14 +28,19 @@ static void on_recorded(void *arg, enum sc_status status, const char *why)
     } else {
         sc_wish_answer(&wish->origin, status, why);
     }
-    forget(wish);
+    LIST_REMOVE(wish, next);
+    free(wish);
 }
 
 void sc_wish_forget_all(struct sc_fleet *fleet)
 {
-    while (!LIST_EMPTY(&fleet->wishes)) {
-        forget(LIST_FIRST(&fleet->wishes));
+    struct sc_wish *wish = LIST_FIRST(&fleet->wishes);
+    while (wish != NULL) {
+        struct sc_wish *next = LIST_NEXT(wish, next);
+        free(wish);
+        wish = next;
     }
+    LIST_INIT(&fleet->wishes);
 }
 
 void sc_wish_record(struct sc_fleet *fleet, const struct sc_change *change,
