@@ -115,8 +115,8 @@ static inline const uint8_t *step(const uint8_t *at, const uint8_t *end, uint64_
         size_t size = head & 31u;
         return size <= (size_t)(end - at) ? at + size : NULL;
     }
-    if ((head == BIN8 || head == STR8) &&
-        at < end) { /* as step_wide would: most values are these */
+    /* As step_wide would: most values are these. */
+    if ((head == BIN8 || head == STR8) && at < end) {
         size_t size = *at++;
         return size <= (size_t)(end - at) ? at + size : NULL;
     }

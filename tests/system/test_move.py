@@ -135,9 +135,12 @@ class GrowTest(MoveTest):
             with harness.Client(fleet.url) as writer:
                 while not stop.is_set() and not failed:
                     value = b"%0200d" % (rounds[0] + 1)
-                    status, replies = writer.call("mput", [[key, value] for key in keys])
-                    if status != OK or any(reply[0] != OK for reply in replies):
-                        failed.append((status, replies))
+                    try:
+                        replies = writer.ok("mput", [[key, value] for key in keys])
+                    except (harness.StatusError, harness.Lost) as error:
+                        failed.append(error)
+                        return
+                    failed.extend(reply for reply in replies if reply[0] != OK)
                     rounds[0] += 1
 
         thread = threading.Thread(target=write)
