@@ -14,6 +14,10 @@
 /* Messages on their way at a time, at most; in CALLS all of them, else with those that stall. */
 #define SENT_MAX 64
 
+/* Messages of READS, and of WRITES, on their way at a time: while the callers of the one wake up
+ * and ask for more, the server has the other. More would only make them smaller. */
+#define SENT_BY_CALLERS 2
+
 /* How long a message is waited for after the last of its operations has run out of time, so that a
  * tick ends the operations first. */
 #define GRACE_MS 1000
@@ -276,10 +280,21 @@ static bool send_one(struct sc_lane *lane, struct sc_sp_link *link)
     return true;
 }
 
+static size_t window(const struct sc_lane *lane)
+{
+    switch (lane->kind) {
+    case SC_LANE_ORDERED:
+        return 1;
+    case SC_LANE_CALLS:
+        return SENT_MAX;
+    default:
+        return SENT_BY_CALLERS;
+    }
+}
+
 static bool may_send(const struct sc_lane *lane)
 {
-    size_t window = lane->kind == SC_LANE_CALLS ? SENT_MAX : 1;
-    return lane->sent_count - lane->stalled < window && lane->sent_count < SENT_MAX;
+    return lane->sent_count - lane->stalled < window(lane) && lane->sent_count < SENT_MAX;
 }
 
 bool sc_lane_push(struct sc_lane *lane, struct sc_job *job)

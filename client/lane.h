@@ -5,12 +5,13 @@
  *                                           ^                |
  *                                     to be sent again <-----+--reply--> each operation its own
  *
- * While a message is on its way what arrives waits, and goes out together when the reply is there:
- * messages grow with the load and nothing waits while the lane is idle. A connection has four lanes
- * so that what takes longer does not hold up the rest:
+ * While as many messages are on their way as the lane permits what arrives waits, and goes out
+ * together when a reply is there: messages grow with the load and nothing waits while the lane is
+ * idle. A connection has four lanes so that what takes longer does not hold up the rest:
  *
- *   READS    get, exists, meta and batches of them, called by threads that wait
- *   WRITES   everything else of one key and batches with it, called by threads that wait
+ *   READS    get, exists, meta and batches of them, called by threads that wait; two messages at a
+ *            time
+ *   WRITES   everything else of one key and batches with it, likewise
  *   ORDERED  whatever is asynchronous; strictly one message after the other, which is what keeps
  *            operations in the order they were submitted in
  *   CALLS    requests as bytes, each a message of its own, many at a time
