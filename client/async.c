@@ -3,6 +3,7 @@
 #include "client/error.h"
 #include "client/handle.h"
 #include "client/operation.h"
+#include "common/clock.h"
 
 #include <assert.h>
 #include <signal.h>
@@ -14,40 +15,82 @@
 /* The one whose callbacks this thread calls. */
 static _Thread_local const struct sc_async *calling;
 
-void sc_async_init(struct sc_async *async)
+void sc_async_init(struct sc_async *async, struct shardcask *handle)
 {
-    *async = (struct sc_async){0};
+    *async = (struct sc_async){.handle = handle};
     TAILQ_INIT(&async->outstanding);
     (void)pthread_mutex_init(&async->lock, NULL);
     (void)pthread_cond_init(&async->ended_some, NULL);
     (void)pthread_cond_init(&async->called_some, NULL);
 }
 
+/* ---- Jobs that have ended ---- */
+
+/* Appends `more`, which is not empty. */
+static void append(struct sc_job_queue *queue, const struct sc_job_queue *more)
+{
+    if (queue->first == NULL) {
+        queue->first = more->first;
+    } else {
+        queue->last->next = more->first;
+    }
+    queue->last = more->last;
+}
+
 void sc_async_ended(struct sc_job *job)
 {
-    struct sc_async *async = job->async;
-    (void)pthread_mutex_lock(&async->lock);
     job->next = NULL;
-    bool first = async->ended == NULL;
-    if (first) {
-        async->ended = job;
-    } else {
-        async->ended_tail->next = job;
+    append(&job->async->gathered, &(struct sc_job_queue){job, job});
+}
+
+void sc_async_hand_over(struct sc_async *async)
+{
+    if (async->gathered.first == NULL) {
+        return;
     }
-    async->ended_tail = job;
+    (void)pthread_mutex_lock(&async->lock);
+    append(&async->ended, &async->gathered);
     (void)pthread_mutex_unlock(&async->lock);
-    if (first) {
-        (void)pthread_cond_signal(&async->ended_some);
-    }
+    async->gathered.first = NULL;
+    (void)pthread_cond_signal(&async->ended_some);
 }
 
 /* ---- The thread that calls back ---- */
 
+bool sc_async_postpone(struct sc_async *async)
+{
+    if (calling != async) {
+        return false;
+    }
+    if (async->postponed_ns == 0) {
+        async->postponed_ns = sc_clock_mono_ns();
+    }
+    return true;
+}
+
+static void send_postponed(struct sc_async *async)
+{
+    async->postponed_ns = 0;
+    sc_handle_pump(async->handle);
+}
+
+static bool postponed_enough(const struct sc_async *async)
+{
+    return async->postponed_ns != 0 &&
+           sc_clock_mono_ns() - async->postponed_ns >= SC_ASYNC_POSTPONE_NS;
+}
+
 /* Calls back a list of jobs. `op` is the caller's again as soon as its callback begins. */
-static void call_back(struct sc_job *jobs)
+static void call_back(struct sc_async *async, struct sc_job *jobs)
 {
     for (struct sc_job *job = jobs; job != NULL; job = job->next) {
         job->done(job->ops);
+        if (postponed_enough(async)) {
+            send_postponed(async);
+        }
+    }
+    if (async->postponed_ns != 0) {
+        send_postponed(async);
     }
 }
 
@@ -70,14 +113,14 @@ static void *caller(void *arg)
     calling = async;
     (void)pthread_mutex_lock(&async->lock);
     while (!async->stop || async->outstanding_count > 0) {
-        if (async->ended == NULL) {
+        if (async->ended.first == NULL) {
             (void)pthread_cond_wait(&async->ended_some, &async->lock);
             continue;
         }
-        struct sc_job *jobs = async->ended;
-        async->ended = NULL;
+        struct sc_job *jobs = async->ended.first;
+        async->ended.first = NULL;
         (void)pthread_mutex_unlock(&async->lock);
-        call_back(jobs);
+        call_back(async, jobs);
         (void)pthread_mutex_lock(&async->lock);
         retire_locked(async, jobs);
     }

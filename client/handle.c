@@ -36,6 +36,7 @@ static void pump_ordered(struct shardcask *handle)
 static void on_drained(void *arg)
 {
     struct shardcask *handle = arg;
+    sc_async_hand_over(&handle->async); /* whose thread wakes up while this one sends */
     while (!SLIST_EMPTY(&handle->stirred) || handle->ordered.stirred) {
         if (handle->ordered.stirred) {
             pump_ordered(handle);
@@ -47,6 +48,7 @@ static void on_drained(void *arg)
             sc_peer_pump(peer);
         }
     }
+    sc_async_hand_over(&handle->async); /* what has ended unsent */
 }
 
 static void end_opening(struct shardcask *handle, int status)
@@ -197,7 +199,7 @@ int shardcask_open(const char *url, const struct shardcask_options *options,
     new->coordinator.patient = true;
     sc_ordered_init(&new->ordered, new);
     new->direct = o->direct ? sc_direct_open(new) : NULL;
-    sc_async_init(&new->async);
+    sc_async_init(&new->async, new);
     enum sc_status status = dial_quietly(new, address(url), reason);
     if (status == SC_OK) {
         uint32_t timeout_ms = or_default(o->connect_timeout_ms, CONNECT_TIMEOUT_MS_DEFAULT);
@@ -248,11 +250,20 @@ void sc_handle_submit(struct shardcask *handle, struct sc_job *job)
 {
     job->deadline_ms = deadline(handle);
     job->ended = sc_async_ended;
-    if (handle->direct != NULL) {
-        sc_ordered_submit(&handle->ordered, job);
-    } else {
-        sc_peer_start(&handle->coordinator, SC_LANE_ORDERED, job);
+    bool idle = handle->direct != NULL
+                    ? sc_intake_push(&handle->ordered.intake, job)
+                    : sc_lane_push(&handle->coordinator.lanes[SC_LANE_ORDERED], job);
+    if (idle && !sc_async_postpone(&handle->async)) {
+        sc_handle_pump(handle);
     }
+}
+
+void sc_handle_pump(struct shardcask *handle)
+{
+    sc_sp_hub_lock(handle->hub);
+    handle->ordered.stirred = handle->direct != NULL;
+    sc_peer_stir(&handle->coordinator);
+    sc_sp_hub_unlock(handle->hub);
 }
 
 void sc_handle_note_move(struct shardcask *handle, struct sc_peer *shard, uint64_t epoch)

@@ -46,6 +46,9 @@ int sc_handle_run(struct shardcask *handle, struct shardcask_op *op);
 /* Hands an operation that was submitted to whoever sends it: completes its job. */
 void sc_handle_submit(struct shardcask *handle, struct sc_job *job);
 
+/* Sends what was submitted, as far as it can be sent. Lock not held. */
+void sc_handle_pump(struct shardcask *handle);
+
 /* Sends a request as bytes to the coordinator and waits for the reply, whose body goes into
  * `reply`. SC_OK: there is one, whatever it says. `repeatable`: it may be sent again. */
 int sc_handle_call(struct shardcask *handle, struct sc_slice request, bool repeatable,

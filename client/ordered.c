@@ -23,15 +23,6 @@ void sc_ordered_fini(struct sc_ordered *ordered)
     free(ordered->refused.jobs);
 }
 
-void sc_ordered_submit(struct sc_ordered *ordered, struct sc_job *job)
-{
-    if (sc_intake_push(&ordered->intake, job)) {
-        sc_sp_hub_lock(ordered->handle->hub);
-        ordered->stirred = true;
-        sc_sp_hub_unlock(ordered->handle->hub); /* pumps */
-    }
-}
-
 static void append(struct sc_ordered_list *list, struct sc_job *job)
 {
     if (list->count == list->capacity) {

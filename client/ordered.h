@@ -11,7 +11,7 @@
  * each other. What was refused is parked for a while and then sent again; operations on the same
  * slots are parked behind it, the others go on.
  *
- * Guarded by the hub's lock, but sc_ordered_submit.
+ * Guarded by the hub's lock, but for what the intake says of itself.
  */
 #ifndef SC_CLIENT_ORDERED_H
 #define SC_CLIENT_ORDERED_H
@@ -28,7 +28,7 @@ struct sc_ordered_list {
 
 struct sc_ordered {
     struct shardcask *handle; /* constant */
-    struct sc_intake intake;
+    struct sc_intake intake; /* jobs of one operation; their deadlines and `async` are set */
     bool stirred; /* to be looked at before the lock is let go */
 
     /* The round. */
@@ -46,10 +46,6 @@ void sc_ordered_init(struct sc_ordered *ordered, struct shardcask *handle);
 
 /* Everything has ended. */
 void sc_ordered_fini(struct sc_ordered *ordered);
-
-/* Hands over a job of one operation; its deadline and `async` are set. Any thread, lock not held.
- */
-void sc_ordered_submit(struct sc_ordered *ordered, struct sc_job *job);
 
 /* Begins a round if there is none, and something to do. */
 void sc_ordered_pump(struct sc_ordered *ordered);

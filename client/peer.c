@@ -64,16 +64,6 @@ void sc_peer_run(struct sc_peer *peer, enum sc_lane_kind kind, struct sc_job *jo
     sc_job_wait(job);
 }
 
-void sc_peer_start(struct sc_peer *peer, enum sc_lane_kind kind, struct sc_job *job)
-{
-    if (sc_lane_push(&peer->lanes[kind], job)) {
-        struct sc_sp_hub *hub = peer->handle->hub;
-        sc_sp_hub_lock(hub);
-        sc_peer_stir(peer);
-        sc_sp_hub_unlock(hub); /* pumps */
-    }
-}
-
 /* Whether what a lane has not sent waits for better times. */
 static bool lane_waits(const struct sc_peer *peer, enum sc_lane_kind kind)
 {

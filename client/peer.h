@@ -5,7 +5,7 @@
  * Whoever gives a peer something to do stirs it; all peers that were stirred are pumped together
  * before the hub's lock is let go, so that what belongs to one server leaves in one send.
  *
- * Everything is guarded by the hub's lock, but sc_peer_usable, sc_peer_start and sc_peer_run.
+ * Everything is guarded by the hub's lock, but sc_peer_usable and sc_peer_run.
  */
 #ifndef SC_CLIENT_PEER_H
 #define SC_CLIENT_PEER_H
@@ -56,11 +56,8 @@ const char *sc_peer_why(const struct sc_peer *peer);
 /* Hands a job to a lane; with the lock held. */
 void sc_peer_push(struct sc_peer *peer, enum sc_lane_kind kind, struct sc_job *job);
 
-/* The same by a thread that does not hold the lock. */
-void sc_peer_start(struct sc_peer *peer, enum sc_lane_kind kind, struct sc_job *job);
-
-/* The same, and waits until the job, which ends with sc_job_end, has ended. Whoever waits alone for
- * a server receives from it on its own thread. */
+/* The same by a thread that does not hold the lock, and waits until the job, which ends with
+ * sc_job_end, has ended. Whoever waits alone for a server receives from it on its own thread. */
 void sc_peer_run(struct sc_peer *peer, enum sc_lane_kind kind, struct sc_job *job);
 
 /* Has the peer looked at before the lock is let go. */

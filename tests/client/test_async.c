@@ -133,6 +133,72 @@ START_TEST(a_callback_may_submit_the_next_operation)
 }
 END_TEST
 
+/* 20 operations end together; each callback submits the next one. */
+enum { TOGETHER = 20 };
+static struct shardcask_op together[TOGETHER];
+
+static void go_on_once(struct shardcask_op *op)
+{
+    if (atomic_fetch_add(&called, 1) < TOGETHER) {
+        ck_assert_int_eq(shardcask_submit(db, op, go_on_once), SHARDCASK_OK);
+    }
+}
+
+static void submit_together(shardcask_done *done)
+{
+    for (size_t i = 0; i < TOGETHER; i++) {
+        together[i] =
+            (struct shardcask_op){.kind = SHARDCASK_OP_INCR, .key = "n", .key_size = 1, .delta = 1};
+        ck_assert_int_eq(shardcask_submit(db, &together[i], done), SHARDCASK_OK);
+    }
+}
+
+START_TEST(what_callbacks_submit_together_is_sent_together)
+{
+    hold();
+    submit_together(go_on_once);
+    fake_await_held(&fake, 1); /* the first alone, the others wait for it */
+    fake_release(&fake);
+    while (atomic_load(&called) < 2 * TOGETHER) {
+        shardcask_drain(db);
+    }
+    /* Each round in a message for the first and one for all others, or, when a callback is
+     * interrupted for long, in a few. */
+    ck_assert_uint_ge(fake_count(&fake, &fake.items_max), TOGETHER - 1);
+    ck_assert_uint_lt(fake_count(&fake, &fake.messages), TOGETHER);
+}
+END_TEST
+
+static atomic_bool go;
+
+/* Submits an operation and does not return for long, which it should not do. */
+static void submit_and_stay(struct shardcask_op *op)
+{
+    (void)op;
+    if (atomic_fetch_add(&called, 1) == 0) {
+        ck_assert_int_eq(shardcask_submit(db, &together[1], count_call), SHARDCASK_OK);
+        while (!atomic_load(&go)) {
+            struct timespec pause = {.tv_nsec = 1000000};
+            nanosleep(&pause, NULL);
+        }
+    }
+}
+
+START_TEST(what_a_callback_submits_is_sent_although_the_callback_stays)
+{
+    atomic_store(&go, false);
+    for (size_t i = 0; i < 2; i++) {
+        together[i] =
+            (struct shardcask_op){.kind = SHARDCASK_OP_INCR, .key = "n", .key_size = 1, .delta = 1};
+    }
+    ck_assert_int_eq(shardcask_submit(db, &together[0], submit_and_stay), SHARDCASK_OK);
+    fake_await_messages(&fake, 2);
+    atomic_store(&go, true);
+    shardcask_drain(db);
+    ck_assert_int_eq(together[1].number, 2);
+}
+END_TEST
+
 static pthread_mutex_t program_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void take_program_lock(struct shardcask_op *op)
@@ -287,6 +353,8 @@ int main(void)
     tcase_add_test(tcase, reads_and_writes_keep_their_order);
     tcase_add_test(tcase, a_bad_operation_is_refused_and_not_called_back);
     tcase_add_test(tcase, a_callback_may_submit_the_next_operation);
+    tcase_add_test(tcase, what_callbacks_submit_together_is_sent_together);
+    tcase_add_test(tcase, what_a_callback_submits_is_sent_although_the_callback_stays);
     tcase_add_test(tcase, a_callback_may_take_a_lock_that_its_program_holds_while_calling);
     tcase_add_test(tcase, submitting_waits_while_too_much_is_outstanding);
     tcase_add_test(tcase, time_outs_are_called_back);
