@@ -1,5 +1,7 @@
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "common/clock.h"
 #include "common/sp_internal.h"
@@ -153,15 +155,36 @@ static bool aio_done(nng_aio *aio)
 
 /* ---- Sending ---- */
 
-/* Sends, or receives, without waiting. Returns 0 and how many bytes were, NNG_ECANCELED when none
- * can be now, or the error.
- *
- * The operation is submitted and at once aborted: nng does what it can while the operation is being
- * submitted, and an abort does nothing to what is done. This saves the thread that a callback would
- * be run on. The wait ends at once, too; it only makes sure that nng is through with the aio when
- * another of its threads has been completing it at the very same time. */
-static int transfer_now(struct sc_sp_conn *conn, void (*submit)(nng_stream *, nng_aio *),
-                        void *data, size_t size, size_t *count)
+/* What came of sending, or receiving, without waiting. */
+enum outcome { MOVED, LATER, FAILED };
+
+struct moved {
+    enum outcome outcome;
+    size_t count; /* MOVED: bytes, not 0 */
+    const char *why; /* FAILED */
+};
+
+/* By the descriptor of the stream, if it is known: what nng would do, in one system call. */
+static struct moved moved_by_call(ssize_t count)
+{
+    if (count > 0) {
+        return (struct moved){MOVED, (size_t)count, NULL};
+    }
+    if (count == 0) {
+        return (struct moved){FAILED, 0, nng_strerror(NNG_ECONNSHUT)};
+    }
+    if (errno == EAGAIN || errno == EINTR) {
+        return (struct moved){.outcome = LATER};
+    }
+    return (struct moved){FAILED, 0, strerror(errno)};
+}
+
+/* By nng. The operation is submitted and at once aborted: nng does what it can while the operation
+ * is being submitted, and an abort does nothing to what is done. This saves the thread that a
+ * callback would be run on. The wait ends at once, too; it only makes sure that nng is through with
+ * the aio when another of its threads has been completing it at the very same time. */
+static struct moved move_by_nng(struct sc_sp_conn *conn, void (*submit)(nng_stream *, nng_aio *),
+                                void *data, size_t size)
 {
     nng_aio *aio = conn->hub->now_aio;
     nng_iov iov = {data, size};
@@ -172,18 +195,24 @@ static int transfer_now(struct sc_sp_conn *conn, void (*submit)(nng_stream *, nn
     }
     nng_aio_wait(aio);
     int error = nng_aio_result(aio);
-    *count = error == 0 ? nng_aio_count(aio) : 0;
-    return error;
+    if (error == NNG_ECANCELED) {
+        return (struct moved){.outcome = LATER};
+    }
+    return error == 0 ? (struct moved){MOVED, nng_aio_count(aio), NULL}
+                      : (struct moved){FAILED, 0, nng_strerror(error)};
 }
 
-static int send_now(struct sc_sp_conn *conn, struct sc_slice bytes, size_t *sent)
+static struct moved send_now(struct sc_sp_conn *conn, struct sc_slice bytes)
 {
-    return transfer_now(conn, nng_stream_send, (void *)bytes.data, bytes.size, sent);
+    if (conn->fd < 0) {
+        return move_by_nng(conn, nng_stream_send, (void *)bytes.data, bytes.size);
+    }
+    return moved_by_call(send(conn->fd, bytes.data, bytes.size, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
-static int receive_now(struct sc_sp_conn *conn, uint8_t *data, size_t room, size_t *received)
+static struct moved receive_now(struct sc_sp_conn *conn, uint8_t *data, size_t room)
 {
-    return transfer_now(conn, nng_stream_recv, data, room, received);
+    return moved_by_call(recv(conn->fd, data, room, MSG_DONTWAIT));
 }
 
 static void count_sent(struct sc_sp_conn *conn, size_t sent)
@@ -205,9 +234,8 @@ static void send_wire(struct sc_sp_conn *conn)
 {
     assert(!conn->dead && !conn->sending);
     while (to_send(conn).size > 0) {
-        size_t sent;
-        int error = send_now(conn, to_send(conn), &sent);
-        if (error == NNG_ECANCELED) {
+        struct moved sent = send_now(conn, to_send(conn));
+        if (sent.outcome == LATER) {
             nng_iov iov = {(void *)to_send(conn).data, to_send(conn).size};
             (void)nng_aio_set_iov(conn->send_aio, 1, &iov); /* cannot fail for one */
             conn->sending = true;
@@ -215,11 +243,11 @@ static void send_wire(struct sc_sp_conn *conn)
             nng_stream_send(conn->stream, conn->send_aio);
             return;
         }
-        if (error != 0) {
-            sc_sp_conn_kill(conn, nng_strerror(error));
+        if (sent.outcome == FAILED) {
+            sc_sp_conn_kill(conn, sent.why);
             return;
         }
-        count_sent(conn, sent);
+        count_sent(conn, sent.count);
     }
     sc_buf_reset(&conn->wire, SC_SP_OUTPUT_KEEP);
     conn->wire_sent = 0;
@@ -452,17 +480,16 @@ static void receive_ready(struct sc_sp_conn *conn)
 {
     assert(!conn->dead && conn->ready);
     size_t room;
-    size_t count;
     uint8_t *data = sc_sp_input_room(&conn->in, &room);
-    int error = receive_now(conn, data, room, &count);
-    if (error == NNG_ECANCELED || (count < room && !conn->ended)) {
+    struct moved got = receive_now(conn, data, room);
+    if (got.outcome == LATER || (got.count < room && !conn->ended)) {
         conn->ready = false;
     }
-    if (error == 0) {
-        count_received(conn, count);
+    if (got.outcome == MOVED) {
+        count_received(conn, got.count);
         handle_input(conn);
-    } else if (error != NNG_ECANCELED) {
-        sc_sp_conn_kill(conn, nng_strerror(error));
+    } else if (got.outcome == FAILED) {
+        sc_sp_conn_kill(conn, got.why);
     }
     sc_sp_conn_touch(conn);
 }

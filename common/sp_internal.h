@@ -198,7 +198,8 @@ struct sc_sp_caretaker {
 };
 
 /* The thread that watches connections, if the hub can find their descriptors: while a connection is
- * watched here, nothing waits in nng for it to receive. Its bytes go through nng all the same. */
+ * watched here, nothing waits in nng for it to receive. Its bytes are received and sent by its
+ * descriptor, which belongs to nng; what cannot be sent at once is left to nng. */
 struct sc_sp_poller {
     pthread_t thread;
     int epoll_fd;
