@@ -6,6 +6,7 @@
 #include "client/operation.h"
 #include "common/clock.h"
 #include "common/limits.h"
+#include "common/sp_lookup.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -123,6 +124,7 @@ static enum sc_status dial(struct shardcask *handle, const char *url, char *why)
         .on_drained = on_drained,
         .on_tick = on_tick,
         .arg = handle,
+        .descriptor = sc_sp_lookup,
     };
     enum sc_status status = sc_sp_hub_open(&hub_options, &handle->hub, why);
     if (status != SC_OK) {

@@ -4,9 +4,9 @@
  * Threads. A calling thread checks and describes its work in a job on its own stack, pushes it to a
  * lane and sleeps until the job has ended; only the first of an idle lane takes the hub's lock. If
  * nothing else is on its way to that server, it receives the reply itself (sc_sp_link_serve). Else
- * replies arrive on threads of nng. Whoever receives gives each operation its result, wakes the
- * callers, and then sends what has gathered. Callbacks run on a thread of their own, without any
- * lock.
+ * replies arrive on the hub's poller (threads of nng, where the connection's descriptor is not
+ * known). Whoever receives gives each operation its result, wakes the callers, and then sends what
+ * has gathered. Callbacks run on a thread of their own, without any lock.
  */
 #ifndef SC_CLIENT_HANDLE_H
 #define SC_CLIENT_HANDLE_H

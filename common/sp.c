@@ -172,7 +172,7 @@ void sc_sp_hub_leave(struct sc_sp_hub *hub)
     struct sc_sp_conn *conn = TAILQ_FIRST(&hub->watch);
     while (conn != NULL) {
         struct sc_sp_conn *next = TAILQ_NEXT(conn, watch);
-        if (!conn->dead && !sc_sp_link_rests(conn)) {
+        if (!conn->dead && !conn->served && !sc_sp_link_rests(conn)) {
             sc_sp_conn_leave(conn);
         }
         conn = next;
@@ -240,7 +240,10 @@ void sc_sp_link_serve(struct sc_sp_link *link, bool (*done)(void *arg), void *ar
     sc_sp_conn_ref(conn);
     hub->stirred = true;
     settle(hub, false);
-    while (!done(arg) && !conn->dead && conn->watched && link->pending_count > 0) {
+    if (!conn->dead) {
+        sc_sp_conn_hold(conn);
+    }
+    while (!done(arg) && !conn->dead && conn->watched && !conn->served && link->pending_count > 0) {
         sc_sp_conn_serve(conn);
         settle(hub, false);
     }

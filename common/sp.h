@@ -60,8 +60,8 @@ struct sc_sp_hub_options {
     /* Called once after each sc_sp_hub_set_timer, for what cannot wait for a tick. NULL: none. */
     void (*on_timer)(void *arg);
     void *arg;
-    /* With it, see common/sp_descriptor.h, the hub watches its connections on a thread of its own.
-     * NULL: threads of nng do, which takes more switches and system calls. */
+    /* With it, see sp_descriptor.h and sp_lookup.h, the hub watches its connections on a thread of
+     * its own. NULL: threads of nng do, which takes more switches and system calls. */
     sc_sp_descriptor_fn *descriptor;
 };
 

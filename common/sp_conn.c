@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -65,12 +66,27 @@ void sc_sp_conn_weigh(struct sc_sp_conn *conn)
     conn->stuffed = stuffed;
 }
 
+static void begin_watch(struct sc_sp_conn *conn)
+{
+    conn->watched = true;
+    TAILQ_INSERT_TAIL(&conn->hub->watch, conn, watch);
+}
+
+static void end_watch(struct sc_sp_conn *conn)
+{
+    TAILQ_REMOVE(&conn->hub->watch, conn, watch);
+    conn->watched = false;
+}
+
 void sc_sp_conn_kill(struct sc_sp_conn *conn, const char *why)
 {
     if (conn->dead) {
         return;
     }
     conn->dead = true;
+    if (conn->watched && conn->fd >= 0) {
+        end_watch(conn);
+    }
     sc_sp_poller_remove(conn);
     nng_stream_close(conn->stream);
     conn->ops->died(conn, why);
@@ -78,12 +94,6 @@ void sc_sp_conn_kill(struct sc_sp_conn *conn, const char *why)
     /* The work list holds a reference, so whoever called may go on using it until then. */
     sc_sp_conn_touch(conn);
     conn->references--;
-}
-
-static void end_watch(struct sc_sp_conn *conn)
-{
-    TAILQ_REMOVE(&conn->hub->watch, conn, watch);
-    conn->watched = false;
 }
 
 /* Closing has ended the receive of a watched connection without telling anybody. */
@@ -394,14 +404,19 @@ static void receive(struct sc_sp_conn *conn)
     sc_sp_conn_ref(conn);
     nng_stream_recv(conn->stream, conn->receiving_aio);
     if (!conn->hub->plain) {
-        conn->watched = true;
-        TAILQ_INSERT_TAIL(&conn->hub->watch, conn, watch);
+        begin_watch(conn);
     }
+}
+
+/* With the descriptor the poller tells of the end, and whoever serves receives the bytes. */
+static bool watched_receive_done(const struct sc_sp_conn *conn)
+{
+    return conn->fd < 0 && aio_done(conn->receiving_aio);
 }
 
 void sc_sp_conn_collect(struct sc_sp_conn *conn)
 {
-    if (aio_done(conn->receiving_aio)) {
+    if (watched_receive_done(conn)) {
         end_watch(conn);
         sc_sp_event_queue(&conn->received);
     }
@@ -410,7 +425,19 @@ void sc_sp_conn_collect(struct sc_sp_conn *conn)
 void sc_sp_conn_leave(struct sc_sp_conn *conn)
 {
     end_watch(conn);
-    nng_stream_recv(conn->stream, conn->wake_aio);
+    if (conn->fd >= 0) {
+        sc_sp_poller_look_out(conn, true); /* tells again of what has not been received */
+    } else {
+        nng_stream_recv(conn->stream, conn->wake_aio);
+    }
+}
+
+void sc_sp_conn_hold(struct sc_sp_conn *conn)
+{
+    if (conn->fd >= 0 && !conn->watched) {
+        sc_sp_poller_look_out(conn, false);
+        begin_watch(conn);
+    }
 }
 
 static void count_received(struct sc_sp_conn *conn, size_t received)
@@ -457,22 +484,10 @@ static void received(void *arg)
 
 void sc_sp_conn_check(struct sc_sp_conn *conn)
 {
-    if (aio_done(conn->receiving_aio)) {
+    if (watched_receive_done(conn)) {
         end_watch(conn);
         received(conn);
     }
-}
-
-void sc_sp_conn_serve(struct sc_sp_conn *conn)
-{
-    struct sc_sp_hub *hub = conn->hub;
-    end_watch(conn);
-    conn->served = true;
-    pthread_mutex_unlock(&hub->lock);
-    nng_aio_wait(conn->receive_aio);
-    sc_sp_hub_lock(hub);
-    conn->served = false;
-    received(conn);
 }
 
 /* Receives what a connection has ready that the poller watches. Nothing waits in nng afterwards. */
@@ -499,7 +514,45 @@ static void receive_ready(struct sc_sp_conn *conn)
 static bool can_receive(const struct sc_sp_conn *conn)
 {
     bool possible = conn->fd >= 0 ? conn->ready : !conn->receiving;
-    return possible && !conn->dead && !conn->unread && !over(conn) && takes_requests(conn);
+    return possible && !conn->dead && !conn->served && !conn->unread && !over(conn) &&
+           takes_requests(conn);
+}
+
+/* Waits until there is something to receive, the end, or a tick is over: a request may have run out
+ * of time. The descriptor stays open as long as the connection is `receiving`. */
+static void serve_by_poll(struct sc_sp_conn *conn)
+{
+    struct pollfd wanted = {.fd = conn->fd, .events = POLLIN};
+    conn->receiving = true;
+    pthread_mutex_unlock(&conn->hub->lock);
+    int count = poll(&wanted, 1, SC_SP_TICK_MS);
+    sc_sp_hub_lock(conn->hub);
+    conn->receiving = false;
+    conn->ready = conn->ready || count > 0;
+    sc_sp_conn_touch(conn); /* also if it has died */
+}
+
+static void serve_by_nng(struct sc_sp_conn *conn)
+{
+    end_watch(conn);
+    pthread_mutex_unlock(&conn->hub->lock);
+    nng_aio_wait(conn->receive_aio);
+    sc_sp_hub_lock(conn->hub);
+    received(conn);
+}
+
+void sc_sp_conn_serve(struct sc_sp_conn *conn)
+{
+    conn->served = true;
+    if (conn->fd >= 0) {
+        serve_by_poll(conn);
+    } else {
+        serve_by_nng(conn);
+    }
+    conn->served = false;
+    if (can_receive(conn) && conn->fd >= 0) {
+        receive_ready(conn);
+    }
 }
 
 void sc_sp_conn_ready(struct sc_sp_conn *conn, bool ended)

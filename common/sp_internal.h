@@ -4,6 +4,7 @@
  *   sp.c            the hub: its lock, events of nng, the work done when the lock is let go
  *   sp_caretaker.c  its own thread: time-outs, ticks, redials
  *   sp_poller.c     a thread that watches the sockets of connections
+ *   sp_lookup.c     the descriptor of a stream, and sp_descriptor.c, for programs of ours
  *   sp_conn.c       one connection of either kind: handshake, receiving, sending, end
  *   sp_server.c     listeners, requests and replies
  *   sp_link.c       links: dialling, requests in flight
@@ -98,7 +99,7 @@ struct sc_sp_conn {
     bool receiving, sending, working, arming;
     bool watched; /* in the hub's list `watch`: nothing else tells the end of its receive */
     bool served; /* a thread waits for its receive (sc_sp_link_serve): nobody else may touch it */
-    int fd; /* that the poller watches; -1: nng tells when it has received */
+    int fd; /* that the poller watches unless `watched`; -1: nng tells when it has received */
     bool ready; /* there may be more to receive, the poller said */
     bool ended; /* ... and then comes the end */
     bool unread; /* `in` may hold whole frames, left because of too much output or the end */
@@ -303,6 +304,10 @@ void sc_sp_poller_add(struct sc_sp_conn *conn);
 /* Before the connection is closed. Lock held. */
 void sc_sp_poller_remove(struct sc_sp_conn *conn);
 
+/* Has the poller look out for something to receive, or (false) only for the end of the connection.
+ * Lock held. */
+void sc_sp_poller_look_out(struct sc_sp_conn *conn, bool for_bytes);
+
 /* ---- sp_conn.c: lock held ---- */
 
 struct sc_sp_conn_setup {
@@ -348,8 +353,11 @@ void sc_sp_conn_arm(struct sc_sp_conn *conn);
 /* For a connection that is watched: queues its event if its receive is done. */
 void sc_sp_conn_collect(struct sc_sp_conn *conn);
 
-/* Leaves a watched connection to a thread of nng. */
+/* Leaves a watched connection to the poller, or to a thread of nng. */
 void sc_sp_conn_leave(struct sc_sp_conn *conn);
+
+/* Has a connection watched, if it can be: sc_sp_conn_serve receives from it. */
+void sc_sp_conn_hold(struct sc_sp_conn *conn);
 
 /* For a connection that is watched: handles what it has received, if it has. */
 void sc_sp_conn_check(struct sc_sp_conn *conn);

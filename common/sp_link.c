@@ -347,7 +347,7 @@ void sc_sp_link_reset(struct sc_sp_link *link, const char *why)
 
 void sc_sp_link_nudge(struct sc_sp_link *link)
 {
-    if (link->conn != NULL && link->conn->served) {
+    if (link->conn != NULL && link->conn->served && link->conn->fd < 0) {
         nng_aio_abort(link->conn->receive_aio, NNG_ECANCELED);
     }
 }

@@ -12,6 +12,12 @@
 
 /* ---- Connections ---- */
 
+static struct epoll_event lookout(struct sc_sp_conn *conn, bool for_bytes)
+{
+    return (struct epoll_event){.events = (for_bytes ? EPOLLIN : 0u) | EPOLLRDHUP | EPOLLET,
+                                .data.ptr = conn};
+}
+
 void sc_sp_poller_add(struct sc_sp_conn *conn)
 {
     struct sc_sp_hub *hub = conn->hub;
@@ -19,13 +25,20 @@ void sc_sp_poller_add(struct sc_sp_conn *conn)
         return;
     }
     int fd = hub->options.descriptor(conn->stream, conn->ipc);
-    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = conn};
+    struct epoll_event event = lookout(conn, true);
     if (fd < 0 || epoll_ctl(hub->poller.epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
         sc_log_debug("a connection is left to libnng's poller"); /* slower, that is all */
         return;
     }
     conn->fd = fd;
     sc_sp_conn_ref(conn);
+}
+
+/* Cannot fail: the descriptor is among those watched, and that takes no more memory. */
+void sc_sp_poller_look_out(struct sc_sp_conn *conn, bool for_bytes)
+{
+    struct epoll_event event = lookout(conn, for_bytes);
+    (void)epoll_ctl(conn->hub->poller.epoll_fd, EPOLL_CTL_MOD, conn->fd, &event);
 }
 
 static void wake(struct sc_sp_poller *poller)
