@@ -39,6 +39,12 @@ static void append(struct sc_job_queue *queue, const struct sc_job_queue *more)
 
 void sc_async_ended(struct sc_job *job)
 {
+    if (job->whole != NULL) {
+        job = job->whole;
+        if (--job->parts > 0) {
+            return;
+        }
+    }
     job->next = NULL;
     append(&job->async->gathered, &(struct sc_job_queue){job, job});
 }
@@ -80,11 +86,20 @@ static bool postponed_enough(const struct sc_async *async)
            sc_clock_mono_ns() - async->postponed_ns >= SC_ASYNC_POSTPONE_NS;
 }
 
-/* Calls back a list of jobs. `op` is the caller's again as soon as its callback begins. */
+/* The operations are the caller's again as soon as the callback begins. */
+static void call_back_one(const struct sc_job *job)
+{
+    if (job->batch_done != NULL) {
+        job->batch_done(job->ops, job->count, job->arg);
+    } else {
+        job->done(job->ops);
+    }
+}
+
 static void call_back(struct sc_async *async, struct sc_job *jobs)
 {
     for (struct sc_job *job = jobs; job != NULL; job = job->next) {
-        job->done(job->ops);
+        call_back_one(job);
         if (postponed_enough(async)) {
             send_postponed(async);
         }
@@ -101,7 +116,7 @@ static void retire_locked(struct sc_async *async, struct sc_job *jobs)
         struct sc_job *job = jobs;
         jobs = job->next;
         TAILQ_REMOVE(&async->outstanding, job, outstanding);
-        async->outstanding_count--;
+        async->outstanding_count -= job->count;
         free(job);
     }
     (void)pthread_cond_broadcast(&async->called_some);
@@ -181,7 +196,7 @@ static enum sc_status admit(struct sc_async *async, struct sc_job *job, char *wh
     if (status == SC_OK) {
         job->sequence = ++async->sequence;
         TAILQ_INSERT_TAIL(&async->outstanding, job, outstanding);
-        async->outstanding_count++;
+        async->outstanding_count += job->count;
     }
     (void)pthread_mutex_unlock(&async->lock);
     return status;
@@ -205,7 +220,77 @@ int shardcask_submit(struct shardcask *handle, struct shardcask_op *op, shardcas
         return status;
     }
     sc_operation_begin(op);
-    sc_handle_submit(handle, job);
+    if (sc_handle_submit(handle, job)) {
+        sc_handle_send(handle);
+    }
+    return SC_OK;
+}
+
+/* A batch, and for a direct client each of its operations, which go to servers of their own. */
+struct batch {
+    struct sc_job whole; /* first: it is freed as a job */
+    struct sc_job parts[];
+};
+
+static struct batch *new_batch(struct shardcask *handle, struct shardcask_op *ops, size_t count)
+{
+    size_t parts = handle->direct != NULL ? count : 0;
+    struct batch *batch = sc_calloc(1, sizeof *batch + parts * sizeof batch->parts[0]);
+    batch->whole.ops = ops;
+    batch->whole.count = count;
+    batch->whole.async = &handle->async;
+    for (size_t i = 0; i < parts; i++) {
+        batch->parts[i] = (struct sc_job){
+            .ops = &ops[i], .count = 1, .left = 1, .async = &handle->async, .whole = &batch->whole};
+    }
+    return batch;
+}
+
+/* Nothing of the batch is to be sent: all its operations were bad. */
+static void end_unsent(struct shardcask *handle, struct sc_job *job)
+{
+    sc_sp_hub_lock(handle->hub);
+    sc_async_ended(job);
+    sc_sp_hub_unlock(handle->hub); /* hands it over */
+}
+
+/* True when sc_handle_send must be called. The batch may be gone as soon as the last part has been
+ * submitted. */
+static bool submit_parts(struct shardcask *handle, struct batch *batch, size_t left)
+{
+    bool send = false;
+    batch->whole.parts = left;
+    for (struct sc_job *part = batch->parts; left > 0; part++) {
+        if (part->ops->status == SC_OPERATION_PENDING) {
+            left--;
+            send = sc_handle_submit(handle, part) || send;
+        }
+    }
+    return send;
+}
+
+int shardcask_submit_batch(struct shardcask *handle, struct shardcask_op *ops, size_t count,
+                           shardcask_batch_done *done, void *arg)
+{
+    if (count == 0) {
+        return sc_error_set(SC_BADREQUEST, "a batch without operations");
+    }
+    struct batch *batch = new_batch(handle, ops, count);
+    batch->whole.batch_done = done;
+    batch->whole.arg = arg;
+    enum sc_status status = admit(&handle->async, &batch->whole, sc_error_room());
+    if (status != SC_OK) {
+        free(batch);
+        return status;
+    }
+    size_t left = sc_operations_begin(ops, count, handle->message_max, NULL);
+    batch->whole.left = left;
+    if (left == 0) {
+        end_unsent(handle, &batch->whole);
+    } else if (handle->direct != NULL ? submit_parts(handle, batch, left)
+                                      : sc_handle_submit(handle, &batch->whole)) {
+        sc_handle_send(handle);
+    }
     return SC_OK;
 }
 

@@ -35,7 +35,7 @@ struct sc_async {
     pthread_cond_t called_some; /* `outstanding` has become shorter */
     /* Guarded by `lock`. */
     struct sc_job_list outstanding; /* oldest first */
-    size_t outstanding_count;
+    size_t outstanding_count; /* operations in them */
     uint64_t sequence; /* of the last job submitted */
     struct sc_job_queue ended; /* to be called back */
     bool started; /* the thread runs */
@@ -55,8 +55,8 @@ void sc_async_fini(struct sc_async *async);
 /* From now on sc_async_submit takes nothing. */
 void sc_async_stop(struct sc_async *async);
 
-/* A job has ended: it will be called back and freed. The hub's lock is held, and
- * sc_async_hand_over is called before it is let go. */
+/* A job has ended, or a part of one, which ends with the last of them: it will be called back and
+ * freed. The hub's lock is held, and sc_async_hand_over is called before it is let go. */
 void sc_async_ended(struct sc_job *job);
 
 /* Has the jobs that have ended called back. The hub's lock is held. */

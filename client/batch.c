@@ -7,24 +7,6 @@
 #include "client/scatter.h"
 #include "common/clock.h"
 
-/* Checks the operations; bad ones end here and are not sent. Returns how many there are to send. */
-static size_t begin(struct shardcask *handle, struct shardcask_op *ops, size_t count, bool *writes)
-{
-    size_t left = 0;
-    for (size_t i = 0; i < count; i++) {
-        char why[SC_WHY_SIZE];
-        enum sc_status status = sc_operation_check(&ops[i], handle->message_max, why);
-        sc_operation_begin(&ops[i]);
-        if (status != SC_OK) {
-            sc_operation_fail(&ops[i], status, sc_slice_str(why));
-            continue;
-        }
-        *writes = *writes || sc_operation_writes(&ops[i]);
-        left++;
-    }
-    return left;
-}
-
 /* The sentence for a message that failed as a whole is with each of its operations. */
 static int set_error(const struct shardcask_op *ops, size_t count, int status)
 {
@@ -53,7 +35,7 @@ static int run(struct shardcask *handle, struct shardcask_op *ops, size_t count,
 int shardcask_batch(struct shardcask *handle, struct shardcask_op *ops, size_t count)
 {
     bool writes = false;
-    size_t left = begin(handle, ops, count, &writes);
+    size_t left = sc_operations_begin(ops, count, handle->message_max, &writes);
     int status = left > 0 ? run(handle, ops, count, left, writes) : SC_OK;
     return status == SC_OK ? SC_OK : set_error(ops, count, status);
 }

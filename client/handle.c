@@ -248,14 +248,17 @@ static uint64_t deadline(const struct shardcask *handle)
     return sc_clock_mono_ms() + handle->timeout_ms;
 }
 
-void sc_handle_submit(struct shardcask *handle, struct sc_job *job)
+bool sc_handle_submit(struct shardcask *handle, struct sc_job *job)
 {
     job->deadline_ms = deadline(handle);
     job->ended = sc_async_ended;
-    bool idle = handle->direct != NULL
-                    ? sc_intake_push(&handle->ordered.intake, job)
-                    : sc_lane_push(&handle->coordinator.lanes[SC_LANE_ORDERED], job);
-    if (idle && !sc_async_postpone(&handle->async)) {
+    return handle->direct != NULL ? sc_intake_push(&handle->ordered.intake, job)
+                                  : sc_lane_push(&handle->coordinator.lanes[SC_LANE_ORDERED], job);
+}
+
+void sc_handle_send(struct shardcask *handle)
+{
+    if (!sc_async_postpone(&handle->async)) {
         sc_handle_pump(handle);
     }
 }

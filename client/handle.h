@@ -43,10 +43,14 @@ struct shardcask {
  * set. op->why is freed. */
 int sc_handle_run(struct shardcask *handle, struct shardcask_op *op);
 
-/* Hands an operation that was submitted to whoever sends it: completes its job. */
-void sc_handle_submit(struct shardcask *handle, struct sc_job *job);
+/* Hands operations that were submitted to whoever sends them: completes their job. A direct client
+ * takes jobs of one operation only. True when sc_handle_send must be called. */
+bool sc_handle_submit(struct shardcask *handle, struct sc_job *job);
 
-/* Sends what was submitted, as far as it can be sent. Lock not held. */
+/* Sends what was submitted, now or soon (sc_async_postpone). Lock not held. */
+void sc_handle_send(struct shardcask *handle);
+
+/* Sends it now, as far as it can be sent. Lock not held. */
 void sc_handle_pump(struct shardcask *handle);
 
 /* Sends a request as bytes to the coordinator and waits for the reply, whose body goes into

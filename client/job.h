@@ -30,9 +30,11 @@ struct sc_job {
     uint64_t deadline_ms; /* by sc_clock_mono_ms */
     void (*ended)(struct sc_job *job); /* called once, with the hub's lock held */
     struct sc_peer *peer; /* where a direct client has sent it */
-    struct sc_job *whole; /* for sc_job_end_part */
+    struct sc_job *whole; /* that it is a part of, or NULL */
     struct sc_async *async; /* for sc_async_ended */
-    shardcask_done *done; /* what is called back */
+    shardcask_done *done; /* what is called back ... */
+    shardcask_batch_done *batch_done; /* ... or, for a batch, this */
+    void *arg; /* for it */
 
     /* The lane's, guarded by the hub's lock (`next` also links the stack of newcomers). */
     struct sc_job *next;

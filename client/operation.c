@@ -143,6 +143,25 @@ void sc_operation_fail(struct shardcask_op *op, int status, struct sc_slice why)
     }
 }
 
+size_t sc_operations_begin(struct shardcask_op *ops, size_t count, size_t message_max, bool *writes)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        char why[SC_WHY_SIZE];
+        enum sc_status status = sc_operation_check(&ops[i], message_max, why);
+        sc_operation_begin(&ops[i]);
+        if (status != SC_OK) {
+            sc_operation_fail(&ops[i], (int)status, sc_slice_str(why));
+            continue;
+        }
+        if (writes != NULL && sc_operation_writes(&ops[i])) {
+            *writes = true;
+        }
+        left++;
+    }
+    return left;
+}
+
 /* Reads meta's map; every member must be there, members of a later protocol are passed over. */
 static bool read_meta(struct sc_mp *mp, struct shardcask_meta *meta)
 {

@@ -28,6 +28,11 @@ void sc_operation_encode(const struct shardcask_op *op, struct sc_buf *out);
 /* Frees an earlier sentence and marks the operation as not ended. */
 void sc_operation_begin(struct shardcask_op *op);
 
+/* Checks and begins many; bad ones end here and are not sent. Returns how many are to be sent, and
+ * sets *writes (may be NULL) if one of these writes. */
+size_t sc_operations_begin(struct shardcask_op *ops, size_t count, size_t message_max,
+                           bool *writes);
+
 /* Ends the operation without a reply, or with an error from one: sets status and sentence (may be
  * empty). */
 void sc_operation_fail(struct shardcask_op *op, int status, struct sc_slice why);

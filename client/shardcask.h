@@ -274,6 +274,17 @@ typedef void shardcask_done(struct shardcask_op *op);
 SHARDCASK_API int shardcask_submit(struct shardcask *handle, struct shardcask_op *op,
                                    shardcask_done *done);
 
+/* The same for a batch, called once when each of its operations has ended with a status of its own.
+ */
+typedef void shardcask_batch_done(struct shardcask_op *ops, size_t count, void *arg);
+
+/* Starts `count` operations, as shardcask_batch carries them out: bad ones end with their statuses
+ * and the others go on; two on one key take effect in their order, and in the order described above
+ * with what else this thread submits. `arg` is handed to `done`. Returns OK, or why nothing was
+ * taken: BADREQUEST for no operations at all, UNAVAILABLE when the handle is being closed. */
+SHARDCASK_API int shardcask_submit_batch(struct shardcask *handle, struct shardcask_op *ops,
+                                         size_t count, shardcask_batch_done *done, void *arg);
+
 /* Waits until nothing that was submitted before is outstanding, callbacks included. Not from a
  * callback. */
 SHARDCASK_API void shardcask_drain(struct shardcask *handle);

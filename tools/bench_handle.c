@@ -82,25 +82,35 @@ struct chain {
 };
 
 static void called_back(struct shardcask_op *op);
+static void batch_called_back(struct shardcask_op *ops, size_t count, void *arg);
 
-/* Starts the next operation of a chain, if there is to be one. */
+/* Starts the next operation of a chain, or the next batch, if there is to be one. */
 static void go_on(struct chain *chain)
 {
     if (!sc_bench_more(chain->run)) {
         return;
     }
     sc_bench_load_next(&chain->load);
-    struct shardcask_op *op = &chain->load.ops[0];
-    op->arg = chain;
+    struct sc_bench_load *load = &chain->load;
+    load->ops[0].arg = chain;
     chain->begun_ns = sc_clock_mono_ns();
-    chain->refused = shardcask_submit(chain->db, op, called_back);
+    chain->refused = load->count == 1 ? shardcask_submit(chain->db, load->ops, called_back)
+                                      : shardcask_submit_batch(chain->db, load->ops, load->count,
+                                                               batch_called_back, chain);
+}
+
+static void batch_called_back(struct shardcask_op *ops, size_t count, void *arg)
+{
+    struct chain *chain = arg;
+    (void)ops;
+    (void)count;
+    count_message(chain->run, chain->tally, &chain->load, chain->begun_ns);
+    go_on(chain);
 }
 
 static void called_back(struct shardcask_op *op)
 {
-    struct chain *chain = op->arg;
-    count_message(chain->run, chain->tally, &chain->load, chain->begun_ns);
-    go_on(chain);
+    batch_called_back(op, 1, op->arg);
 }
 
 void sc_bench_handle_submit(struct shardcask *db, struct sc_bench_run *run,

@@ -63,7 +63,7 @@ static const struct argp_option option_list[] = {
     {"threads", 't', "N", 0, "N threads share one handle of the client library and wait", 1},
     {"own-handles", FLAG_OWN_HANDLES, 0, 0, "With --threads: each thread has a handle of its own",
      1},
-    {"async", 'a', "N", 0, "N operations outstanding on one handle of the client library", 1},
+    {"async", 'a', "N", 0, "N calls outstanding on one handle of the client library", 1},
     {"direct", FLAG_DIRECT, 0, 0,
      "Talk to the shards, not to the coordinator; each of the connections to one of them, about "
      "its "
@@ -153,9 +153,6 @@ static void finish_flags(struct argp_state *state, struct flags *flags)
     }
     flags->workload_count =
         flags->workload_count == 0 ? sizeof usual / sizeof *usual : flags->workload_count;
-    if (o->mode == SC_BENCH_ASYNC && o->batch > 1) {
-        argp_error(state, "--async joins operations by itself: --batch does not go with it");
-    }
     if (o->own_handles && o->mode != SC_BENCH_THREADS) {
         argp_error(state, "--own-handles goes with --threads only");
     }

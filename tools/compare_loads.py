@@ -101,7 +101,9 @@ def many_keys(setting):
             Contender("shardcask", US, us=("-c", "50") + batch + (ours,)),
             Contender("twemproxy", PROXY, them=("-c", "50") + them, wanted=4, per_request=10),
             Contender("shardcask", US + ", 50 threads on one handle",
-                      us=("-t", "50") + batch + (ours,), wanted=4))))
+                      us=("-t", "50") + batch + (ours,), wanted=4),
+            Contender("shardcask", US + ", 50 asynchronous calls",
+                      us=("-a", "50") + batch + (ours,), wanted=4))))
     return rows
 
 

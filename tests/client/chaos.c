@@ -6,12 +6,20 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CALLERS = 6, BATCHERS = 3, CHAINS = 8, WORKERS = CALLERS + BATCHERS + CHAINS, BATCH = 40 };
+/* Of the chains, the last ones are of batches. */
+enum {
+    CALLERS = 6,
+    BATCHERS = 3,
+    CHAINS = 8,
+    BATCH_CHAINS = 3,
+    WORKERS = CALLERS + BATCHERS + CHAINS + BATCH_CHAINS,
+    BATCH = 40
+};
 
 struct worker {
     pthread_t thread;
     char key[16];
-    struct shardcask_op op; /* of a chain */
+    struct shardcask_op ops[BATCH]; /* of a chain: the first, or all */
     int64_t applied;
     int64_t unknown;
     int64_t wrong; /* statuses that nothing here explains */
@@ -89,14 +97,33 @@ static void go_on(struct shardcask_op *op)
     }
 }
 
+static void go_on_with_batch(struct shardcask_op *ops, size_t size, void *arg)
+{
+    struct worker *worker = arg;
+    for (size_t i = 0; i < size; i++) {
+        count(worker, ops[i].status);
+    }
+    if (atomic_load(&stop) ||
+        shardcask_submit_batch(db, ops, size, go_on_with_batch, worker) != SHARDCASK_OK) {
+        worker->ended = true;
+    }
+}
+
 static void start_chain(struct worker *worker)
 {
-    worker->op = (struct shardcask_op){.kind = SHARDCASK_OP_INCR,
-                                       .key = worker->key,
-                                       .key_size = strlen(worker->key),
-                                       .delta = 1,
-                                       .arg = worker};
-    ck_assert_int_eq(shardcask_submit(db, &worker->op, go_on), SHARDCASK_OK);
+    for (size_t i = 0; i < BATCH; i++) {
+        worker->ops[i] = (struct shardcask_op){.kind = SHARDCASK_OP_INCR,
+                                               .key = worker->key,
+                                               .key_size = strlen(worker->key),
+                                               .delta = 1,
+                                               .arg = worker};
+    }
+    if (worker < &workers[WORKERS - BATCH_CHAINS]) {
+        ck_assert_int_eq(shardcask_submit(db, worker->ops, go_on), SHARDCASK_OK);
+    } else {
+        ck_assert_int_eq(shardcask_submit_batch(db, worker->ops, BATCH, go_on_with_batch, worker),
+                         SHARDCASK_OK);
+    }
 }
 
 void chaos_start(struct shardcask *handle)

@@ -199,6 +199,119 @@ START_TEST(what_a_callback_submits_is_sent_although_the_callback_stays)
 }
 END_TEST
 
+/* ---- Batches ---- */
+
+static atomic_uint batches_called;
+
+static void count_batch(struct shardcask_op *ops, size_t count, void *arg)
+{
+    ck_assert_ptr_eq(arg, &batches_called);
+    for (size_t i = 0; i < count; i++) {
+        count_call(&ops[i]);
+    }
+    atomic_fetch_add(&batches_called, 1);
+}
+
+static void submit_batch(struct shardcask_op *ops, size_t count)
+{
+    ck_assert_int_eq(shardcask_submit_batch(db, ops, count, count_batch, &batches_called),
+                     SHARDCASK_OK);
+}
+
+static void set_incr(struct shardcask_op *op, const char *key)
+{
+    *op = (struct shardcask_op){
+        .kind = SHARDCASK_OP_INCR, .key = key, .key_size = strlen(key), .delta = 1};
+}
+
+START_TEST(batches_are_called_back_once_and_keep_their_order_with_all_else)
+{
+    enum { BATCHES = 50, SIZE = 70 };
+    static struct shardcask_op ops[BATCHES][SIZE];
+    static struct shardcask_op between[BATCHES];
+    for (size_t i = 0; i < BATCHES; i++) {
+        for (size_t j = 0; j < SIZE; j++) {
+            set_incr(&ops[i][j], "n");
+        }
+        submit_batch(ops[i], SIZE);
+        submit_incr(&between[i], "n");
+    }
+    shardcask_drain(db);
+    ck_assert_uint_eq(atomic_load(&batches_called), BATCHES);
+    ck_assert_uint_eq(atomic_load(&with_status[SHARDCASK_OK]), BATCHES * (SIZE + 1));
+    for (size_t i = 0; i < BATCHES; i++) {
+        for (size_t j = 0; j < SIZE; j++) {
+            ck_assert_int_eq(ops[i][j].number, (int64_t)(i * (SIZE + 1) + j) + 1);
+        }
+        ck_assert_int_eq(between[i].number, (int64_t)(i + 1) * (SIZE + 1));
+    }
+}
+END_TEST
+
+START_TEST(a_batch_larger_than_a_message_keeps_its_order)
+{
+    enum { SIZE = 5000 };
+    static struct shardcask_op ops[SIZE];
+    static struct shardcask_op after;
+    for (size_t i = 0; i < SIZE; i++) {
+        set_incr(&ops[i], "n");
+    }
+    submit_batch(ops, SIZE);
+    submit_incr(&after, "n");
+    shardcask_drain(db);
+    ck_assert_uint_eq(atomic_load(&batches_called), 1);
+    for (size_t i = 0; i < SIZE; i++) {
+        ck_assert_int_eq(ops[i].number, (int64_t)i + 1);
+    }
+    ck_assert_int_eq(after.number, SIZE + 1);
+}
+END_TEST
+
+START_TEST(bad_operations_of_a_batch_fail_alone)
+{
+    struct shardcask_op ops[3];
+    set_incr(&ops[0], "n");
+    ops[1] = (struct shardcask_op){.kind = SHARDCASK_OP_GET}; /* no key */
+    set_incr(&ops[2], "n");
+    submit_batch(ops, 3);
+    shardcask_drain(db);
+    ck_assert_int_eq(ops[1].status, SHARDCASK_BADREQUEST);
+    ck_assert_int_eq(ops[2].number, 2);
+    shardcask_op_clear(&ops[1]);
+
+    submit_batch(&ops[1], 1);
+    shardcask_drain(db);
+    ck_assert_uint_eq(atomic_load(&batches_called), 2);
+    ck_assert_uint_eq(atomic_load(&with_status[SHARDCASK_BADREQUEST]), 2);
+    shardcask_op_clear(&ops[1]);
+    ck_assert_int_eq(shardcask_submit_batch(db, ops, 0, count_batch, NULL), SHARDCASK_BADREQUEST);
+}
+END_TEST
+
+START_TEST(closing_ends_batches_and_calls_back)
+{
+    enum { SIZE = 10 };
+    static struct shardcask_op ops[2][SIZE];
+    for (size_t i = 0; i < SIZE; i++) {
+        set_incr(&ops[0][i], "n");
+        set_incr(&ops[1][i], "n");
+    }
+    hold();
+    submit_batch(ops[0], SIZE);
+    fake_await_held(&fake, 1);
+    submit_batch(ops[1], SIZE);
+    shardcask_close(db);
+    db = NULL;
+    ck_assert_uint_eq(atomic_load(&batches_called), 2);
+    ck_assert_uint_eq(atomic_load(&with_status[SHARDCASK_UNKNOWN]), SIZE);
+    ck_assert_uint_eq(atomic_load(&with_status[SHARDCASK_UNAVAILABLE]), SIZE);
+    for (size_t i = 0; i < SIZE; i++) {
+        shardcask_op_clear(&ops[0][i]);
+        shardcask_op_clear(&ops[1][i]);
+    }
+}
+END_TEST
+
 static pthread_mutex_t program_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void take_program_lock(struct shardcask_op *op)
@@ -355,6 +468,10 @@ int main(void)
     tcase_add_test(tcase, a_callback_may_submit_the_next_operation);
     tcase_add_test(tcase, what_callbacks_submit_together_is_sent_together);
     tcase_add_test(tcase, what_a_callback_submits_is_sent_although_the_callback_stays);
+    tcase_add_test(tcase, batches_are_called_back_once_and_keep_their_order_with_all_else);
+    tcase_add_test(tcase, a_batch_larger_than_a_message_keeps_its_order);
+    tcase_add_test(tcase, bad_operations_of_a_batch_fail_alone);
+    tcase_add_test(tcase, closing_ends_batches_and_calls_back);
     tcase_add_test(tcase, a_callback_may_take_a_lock_that_its_program_holds_while_calling);
     tcase_add_test(tcase, submitting_waits_while_too_much_is_outstanding);
     tcase_add_test(tcase, time_outs_are_called_back);

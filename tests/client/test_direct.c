@@ -763,6 +763,46 @@ START_TEST(submitted_operations_keep_their_order_while_their_slot_moves)
 }
 END_TEST
 
+static void count_batch(struct shardcask_op *ops, size_t count, void *arg)
+{
+    for (size_t i = 0; i < count; i++) {
+        count_call(&ops[i]);
+    }
+    atomic_fetch_add((atomic_uint *)arg, 1);
+}
+
+START_TEST(submitted_batches_are_spread_over_the_shards_and_follow_slots)
+{
+    enum { SIZE = 40 };
+    static struct shardcask_op ops[SUBMITTED / SIZE][SIZE];
+    atomic_uint batches = 0;
+    for (size_t i = 0; i < SUBMITTED / SIZE; i++) {
+        uint32_t owner = (uint32_t)(1 + i % FAKE_SHARDS);
+        fake_fleet_move(&fleet, slots[1], owner, 2 + i);
+        for (size_t j = 0; j < SIZE; j++) {
+            const char *key = keys[1 + j % FAKE_SHARDS];
+            ops[i][j] = (struct shardcask_op){
+                .kind = SHARDCASK_OP_INCR, .key = key, .key_size = strlen(key), .delta = 1};
+        }
+        ops[i][SIZE - 1].key_size = 0; /* bad: it fails alone */
+        ck_assert_int_eq(shardcask_submit_batch(db, ops[i], SIZE, count_batch, &batches),
+                         SHARDCASK_OK);
+    }
+    shardcask_drain(db);
+    ck_assert_uint_eq(atomic_load(&batches), SUBMITTED / SIZE);
+    ck_assert_uint_eq(atomic_load(&called), SUBMITTED);
+    ck_assert_uint_eq(atomic_load(&failed), SUBMITTED / SIZE);
+    int64_t last[FAKE_SHARDS] = {0};
+    for (size_t i = 0; i < SUBMITTED; i++) {
+        struct shardcask_op *op = &ops[i / SIZE][i % SIZE];
+        if (op->status == SHARDCASK_OK) {
+            ck_assert_int_eq(op->number, ++last[i % SIZE % FAKE_SHARDS]);
+        }
+        shardcask_op_clear(op);
+    }
+}
+END_TEST
+
 START_TEST(submitted_operations_are_tried_again_while_there_is_no_coordinator)
 {
     struct shardcask_op ops[20];
@@ -864,6 +904,7 @@ int main(void)
     tcase_add_test(tcase, a_coordinator_without_a_useful_map_does_everything);
     tcase_add_test(tcase, submitted_operations_go_to_the_shards);
     tcase_add_test(tcase, submitted_operations_keep_their_order_while_their_slot_moves);
+    tcase_add_test(tcase, submitted_batches_are_spread_over_the_shards_and_follow_slots);
     tcase_add_test(tcase, submitted_operations_are_tried_again_while_there_is_no_coordinator);
     tcase_add_test(tcase, submitted_operations_run_out_of_time);
     tcase_add_test(tcase, closing_ends_what_is_waiting);

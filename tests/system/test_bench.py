@@ -43,23 +43,22 @@ class Bench(SharedFleetTest):
 
     def test_every_workload_on_a_shared_handle(self):
         for mode in (["--threads", "5"], ["--async", "20"]):
-            lines = self.lines(*mode, "put", "get", "mixed", "incr")
+            lines = self.lines(*mode, "put", "get", "mixed", "mput", "mget", "incr")
             for line in lines:
-                self.check(line, 300)
+                self.check(line, 3000 if line["workload"] in ("mput", "mget") else 300)
         self.assertEqual(sum(value for _, value in self.db.scan(prefix=b"n", values=True)), 600)
 
     def test_every_workload_directly_to_the_shards(self):
         names = ["put", "get", "mixed", "mput", "mget", "incr"]
         for mode in (["-c", "7"], ["-t", "3"], ["-t", "3", "--own-handles"], ["-a", "20"]):
-            mine = [name for name in names if mode[0] == "-c" or not name.startswith("m")]
-            for line in self.lines("--direct", *mode, *mine):
+            for line in self.lines("--direct", *mode, *names):
                 self.assertTrue(line["direct"])
                 self.check(line, 3000 if line["workload"] in ("mput", "mget") else 300)
         self.assertEqual(sum(v for _, v in self.db.scan(prefix=b"n", values=True)), 1200)
         self.assertEqual(len(self.db.scan(prefix=b"k")), 200)
 
     def test_batches_and_sizes(self):
-        for mode in ("-c", "-t"):
+        for mode in ("-c", "-t", "-a"):
             for line in self.lines(mode, "3", "--batch", "16", "--value-size", "3000", "--key-size",
                                    "100", "mixed", "--ratio", "3:1", "--sync"):
                 self.check(line, 4800)
@@ -96,8 +95,7 @@ class Bench(SharedFleetTest):
 
     def test_usage(self):
         for args in (["nothing"], ["--keys"], ["--keys", "x"], ["--ratio", "1"], ["-c", "0"],
-                     ["--keys", "1000", "--key-size", "3"], ["--async", "5", "--batch", "2"],
-                     ["--url", "nonsense"]):
+                     ["--keys", "1000", "--key-size", "3"], ["--url", "nonsense"]):
             ran = bench(self.fleet.url, *args)
             self.assertEqual(ran.code, 2, (args, ran))
             self.assertTrue(ran.err)
