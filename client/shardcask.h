@@ -88,8 +88,7 @@ struct shardcask_options {
  * refuses meanwhile, because a slot is being handed over for one, is tried again until the
  * time-out.
  *
- * The same is promised as without it, but for this: operations on different keys that one thread
- * submits have no order between them. */
+ * The same is promised as without it. */
 
 /* The version of the library, for example "0.1.0", and the words for a status. Static strings. */
 SHARDCASK_API const char *shardcask_version(void);
@@ -268,9 +267,11 @@ typedef void shardcask_done(struct shardcask_op *op);
  * the handle is being closed): then `done` is not called. Waits, while too much is outstanding, for
  * some of it to end; inside a callback it never waits.
  *
- * Operations that one thread submits take effect in the order it submitted them in, with one
- * exception: a read to whose reply a joined message had no room is sent once more, behind what was
- * submitted in the meantime. There is no order between them and the calls that wait. */
+ * Operations on one key that one thread submits take effect in the order it submitted them in, with
+ * one exception: a read to whose reply a joined message had no room is sent once more, behind what
+ * was submitted in the meantime. Nothing is promised about the order of operations on different
+ * keys, which are joined into messages and spread over the shards, nor of them and the calls that
+ * wait. */
 SHARDCASK_API int shardcask_submit(struct shardcask *handle, struct shardcask_op *op,
                                    shardcask_done *done);
 
@@ -279,9 +280,9 @@ SHARDCASK_API int shardcask_submit(struct shardcask *handle, struct shardcask_op
 typedef void shardcask_batch_done(struct shardcask_op *ops, size_t count, void *arg);
 
 /* Starts `count` operations, as shardcask_batch carries them out: bad ones end with their statuses
- * and the others go on; two on one key take effect in their order, and in the order described above
- * with what else this thread submits. `arg` is handed to `done`. Returns OK, or why nothing was
- * taken: BADREQUEST for no operations at all, UNAVAILABLE when the handle is being closed. */
+ * and the others go on; the order on a key is as described above. `arg` is handed to `done`.
+ * Returns OK, or why nothing was taken: BADREQUEST for no operations at all, UNAVAILABLE when the
+ * handle is being closed. */
 SHARDCASK_API int shardcask_submit_batch(struct shardcask *handle, struct shardcask_op *ops,
                                          size_t count, shardcask_batch_done *done, void *arg);
 
