@@ -56,9 +56,9 @@ void sc_async_hand_over(struct sc_async *async)
     }
     (void)pthread_mutex_lock(&async->lock);
     append(&async->ended, &async->gathered);
+    (void)pthread_cond_signal(&async->ended_some); /* it is there while the thread needs the lock */
     (void)pthread_mutex_unlock(&async->lock);
     async->gathered.first = NULL;
-    (void)pthread_cond_signal(&async->ended_some);
 }
 
 /* ---- The thread that calls back ---- */

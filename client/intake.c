@@ -18,6 +18,11 @@ bool sc_intake_push(struct sc_intake *intake, struct sc_job *job)
     return atomic_load(&intake->idle) && atomic_exchange(&intake->idle, false);
 }
 
+void sc_intake_defer(struct sc_intake *intake)
+{
+    atomic_store(&intake->idle, true);
+}
+
 void sc_intake_take(struct sc_intake *intake)
 {
     struct sc_job *top = atomic_exchange(&intake->newcomers, NULL);

@@ -4,7 +4,7 @@
  *
  *   any thread --push--> newcomers --take--> queue
  *
- * Everything is guarded by the hub's lock, but sc_intake_push.
+ * Everything is guarded by the hub's lock, but sc_intake_push and sc_intake_defer.
  */
 #ifndef SC_CLIENT_INTAKE_H
 #define SC_CLIENT_INTAKE_H
@@ -26,6 +26,10 @@ void sc_intake_init(struct sc_intake *intake);
 
 /* Hands a job over; any thread. True when the caller must see to it that the queue is looked at. */
 bool sc_intake_push(struct sc_intake *intake, struct sc_job *job);
+
+/* Whoever must see to that will do so only later: until then, so must who pushes next. Any thread.
+ */
+void sc_intake_defer(struct sc_intake *intake);
 
 /* Moves the newcomers behind the queue. */
 void sc_intake_take(struct sc_intake *intake);

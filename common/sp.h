@@ -215,7 +215,7 @@ void sc_sp_send_end(struct sc_sp_link *link);
  * up. Lock held; not from a callback. */
 void sc_sp_link_serve(struct sc_sp_link *link, bool (*done)(void *arg), void *arg);
 
-/* Wakes the thread that serves the link, if there is one, so that it asks `done` again. */
+/* Has the thread that serves the link, if there is one, ask `done` again, within a tick. */
 void sc_sp_link_nudge(struct sc_sp_link *link);
 
 /* Looks whether the link has gone down while it was at rest, which else is noticed by the next

@@ -183,7 +183,7 @@ static struct moved moved_by_call(ssize_t count)
     if (count == 0) {
         return (struct moved){FAILED, 0, nng_strerror(NNG_ECONNSHUT)};
     }
-    if (errno == EAGAIN || errno == EINTR) {
+    if (errno == EAGAIN) {
         return (struct moved){.outcome = LATER};
     }
     return (struct moved){FAILED, 0, strerror(errno)};
@@ -217,12 +217,20 @@ static struct moved send_now(struct sc_sp_conn *conn, struct sc_slice bytes)
     if (conn->fd < 0) {
         return move_by_nng(conn, nng_stream_send, (void *)bytes.data, bytes.size);
     }
-    return moved_by_call(send(conn->fd, bytes.data, bytes.size, MSG_DONTWAIT | MSG_NOSIGNAL));
+    ssize_t count;
+    do {
+        count = send(conn->fd, bytes.data, bytes.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (count < 0 && errno == EINTR);
+    return moved_by_call(count);
 }
 
-static struct moved receive_now(struct sc_sp_conn *conn, uint8_t *data, size_t room)
+static struct moved receive_now(struct sc_sp_conn *conn, uint8_t *data, size_t room, int flags)
 {
-    return moved_by_call(recv(conn->fd, data, room, MSG_DONTWAIT));
+    ssize_t count;
+    do {
+        count = recv(conn->fd, data, room, MSG_DONTWAIT | flags);
+    } while (count < 0 && errno == EINTR);
+    return moved_by_call(count);
 }
 
 static void count_sent(struct sc_sp_conn *conn, size_t sent)
@@ -482,9 +490,21 @@ static void received(void *arg)
     sc_sp_conn_unref(conn);
 }
 
+/* The poller may not have come to say that a connection has ended. */
+static void check_end(struct sc_sp_conn *conn)
+{
+    uint8_t byte;
+    struct moved seen = receive_now(conn, &byte, 1, MSG_PEEK);
+    if (seen.outcome == FAILED) {
+        sc_sp_conn_kill(conn, seen.why);
+    }
+}
+
 void sc_sp_conn_check(struct sc_sp_conn *conn)
 {
-    if (watched_receive_done(conn)) {
+    if (conn->fd >= 0) {
+        check_end(conn);
+    } else if (watched_receive_done(conn)) {
         end_watch(conn);
         received(conn);
     }
@@ -496,7 +516,7 @@ static void receive_ready(struct sc_sp_conn *conn)
     assert(!conn->dead && conn->ready);
     size_t room;
     uint8_t *data = sc_sp_input_room(&conn->in, &room);
-    struct moved got = receive_now(conn, data, room);
+    struct moved got = receive_now(conn, data, room, 0);
     if (got.outcome == LATER || (got.count < room && !conn->ended)) {
         conn->ready = false;
     }
@@ -544,6 +564,7 @@ static void serve_by_nng(struct sc_sp_conn *conn)
 void sc_sp_conn_serve(struct sc_sp_conn *conn)
 {
     conn->served = true;
+    sc_sp_hub_leave(conn->hub); /* the others */
     if (conn->fd >= 0) {
         serve_by_poll(conn);
     } else {

@@ -23,7 +23,8 @@
  *     sc_sp_link_close ends what is in flight.
  *  4. While the lock is free, no connection has output waiting that is not being sent.
  *  5. While nobody is draining, no connection is watched but links on which nothing is awaited: the
- *     caretaker looks after these, and whoever sends something again.
+ *     caretaker looks after these (or the poller, which sees the end of one), and whoever sends
+ *     something again.
  */
 #ifndef SC_COMMON_SP_INTERNAL_H
 #define SC_COMMON_SP_INTERNAL_H
@@ -97,7 +98,7 @@ struct sc_sp_conn {
     bool dead;
     bool open; /* handshake done */
     bool receiving, sending, working, arming;
-    bool watched; /* in the hub's list `watch`: nothing else tells the end of its receive */
+    bool watched; /* in the hub's list `watch`: nothing else tells of what it has received */
     bool served; /* a thread waits for its receive (sc_sp_link_serve): nobody else may touch it */
     int fd; /* that the poller watches unless `watched`; -1: nng tells when it has received */
     bool ready; /* there may be more to receive, the poller said */
@@ -359,7 +360,7 @@ void sc_sp_conn_leave(struct sc_sp_conn *conn);
 /* Has a connection watched, if it can be: sc_sp_conn_serve receives from it. */
 void sc_sp_conn_hold(struct sc_sp_conn *conn);
 
-/* For a connection that is watched: handles what it has received, if it has. */
+/* For a connection that is watched: handles what it has received, or at least its end. */
 void sc_sp_conn_check(struct sc_sp_conn *conn);
 
 /* For a connection that is watched: waits for its receive without the lock, and handles it. */

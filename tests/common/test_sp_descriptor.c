@@ -27,24 +27,34 @@ static nng_stream *finish(nng_aio *aio)
     return nng_aio_get_output(aio, 0);
 }
 
-static void connect_pair(struct pair *pair, const char *url)
+static void listen_at(struct pair *pair, const char *url)
 {
-    char bound[64];
-    int port;
     ck_assert_int_eq(nng_aio_alloc(&pair->accept, NULL, NULL), 0);
     ck_assert_int_eq(nng_aio_alloc(&pair->dial, NULL, NULL), 0);
     ck_assert_int_eq(nng_stream_listener_alloc(&pair->listener, url), 0);
     ck_assert_int_eq(nng_stream_listener_listen(pair->listener), 0);
-    if (nng_stream_listener_get_int(pair->listener, NNG_OPT_TCP_BOUND_PORT, &port) == 0) {
-        snprintf(bound, sizeof bound, "tcp://%s:%d",
-                 strchr(url, '[') != NULL ? "[::1]" : "127.0.0.1", port);
-        url = bound;
-    }
+}
+
+static void connect_to(struct pair *pair, const char *url)
+{
     ck_assert_int_eq(nng_stream_dialer_alloc(&pair->dialer, url), 0);
     nng_stream_listener_accept(pair->listener, pair->accept);
     nng_stream_dialer_dial(pair->dialer, pair->dial);
     pair->accepted = finish(pair->accept);
     pair->dialled = finish(pair->dial);
+}
+
+static void connect_pair(struct pair *pair, const char *url)
+{
+    char bound[64];
+    int port;
+    listen_at(pair, url);
+    if (nng_stream_listener_get_int(pair->listener, NNG_OPT_TCP_BOUND_PORT, &port) == 0) {
+        snprintf(bound, sizeof bound, "tcp://%s:%d",
+                 strchr(url, '[') != NULL ? "[::1]" : "127.0.0.1", port);
+        url = bound;
+    }
+    connect_to(pair, url);
 }
 
 static void close_pair(struct pair *pair)
@@ -167,6 +177,24 @@ START_TEST(a_dialled_ipc_stream_is_looked_up_if_it_is_the_only_one)
 }
 END_TEST
 
+/* The system goes on telling the name that a socket was bound to. */
+START_TEST(a_dialled_ipc_stream_is_looked_up_although_its_address_was_renamed)
+{
+    char directory[32];
+    char url[64];
+    char bound[80];
+    struct pair pair = {0};
+    begin_ipc(directory, url);
+    snprintf(bound, sizeof bound, "%s.new", url);
+    listen_at(&pair, bound);
+    ck_assert_int_eq(rename(bound + strlen("ipc://"), url + strlen("ipc://")), 0);
+    connect_to(&pair, url);
+    expect_connected(sc_sp_lookup, pair.dialled, pair.accepted, true);
+    close_pair(&pair);
+    end_ipc(directory, url);
+}
+END_TEST
+
 START_TEST(options_of_sockets_can_be_asked_for_as_ever)
 {
     int value = -1;
@@ -187,6 +215,7 @@ int main(void)
     tcase_add_test(tcase, the_descriptor_of_an_ipc_stream_is_found);
     tcase_add_loop_test(tcase, dialled_tcp_streams_are_looked_up_by_their_addresses, 0, 2);
     tcase_add_test(tcase, a_dialled_ipc_stream_is_looked_up_if_it_is_the_only_one);
+    tcase_add_test(tcase, a_dialled_ipc_stream_is_looked_up_although_its_address_was_renamed);
     tcase_add_test(tcase, options_of_sockets_can_be_asked_for_as_ever);
     suite_add_tcase(suite, tcase);
     return sc_check_main(suite);

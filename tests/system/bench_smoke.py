@@ -17,8 +17,8 @@ from harness import SystemTest, main, program, run, wait_for
 # Instructions for each operation, of libraries too: what was measured, and some 15% more.
 BOUNDS = {
     # load: (coordinator, shard)
-    "put": (12000, 9900),
-    "get": (11900, 8300),
+    "put": (6100, 6800),
+    "get": (6000, 5000),
     # 150 of the shard's look ahead (sc_bitcask_prefetch): they save more time than they take.
     "put, batches of 64": (1680, 3050),
     "get, batches of 64": (1680, 2350),
