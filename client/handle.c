@@ -248,17 +248,25 @@ static uint64_t deadline(const struct shardcask *handle)
     return sc_clock_mono_ms() + handle->timeout_ms;
 }
 
+static struct sc_intake *submitted(struct shardcask *handle)
+{
+    return handle->direct != NULL ? &handle->ordered.intake
+                                  : &handle->coordinator.lanes[SC_LANE_ORDERED].intake;
+}
+
 bool sc_handle_submit(struct shardcask *handle, struct sc_job *job)
 {
     job->deadline_ms = deadline(handle);
     job->ended = sc_async_ended;
-    return handle->direct != NULL ? sc_intake_push(&handle->ordered.intake, job)
-                                  : sc_lane_push(&handle->coordinator.lanes[SC_LANE_ORDERED], job);
+    return sc_intake_push(submitted(handle), job);
 }
 
+/* What other threads submit does not wait for a callback to return. */
 void sc_handle_send(struct shardcask *handle)
 {
-    if (!sc_async_postpone(&handle->async)) {
+    if (sc_async_postpone(&handle->async)) {
+        sc_intake_defer(submitted(handle));
+    } else {
         sc_handle_pump(handle);
     }
 }

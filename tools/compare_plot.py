@@ -5,7 +5,7 @@ from html import escape
 from compare_report import measured, median, number, values_of
 
 COLOURS = ("#0b6e99", "#d9822b", "#8f8f8f", "#6bb3d1", "#f0bd84", "#8a4fa3", "#2f7d4f",
-           "#b5443c")  # in order of appearance
+           "#b5443c", "#333333")  # in order of appearance
 WIDTH, LEFT, RIGHT, BAR, GAP = 860, 300, 90, 15, 14
 
 
