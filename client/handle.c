@@ -274,8 +274,11 @@ void sc_handle_send(struct shardcask *handle)
 void sc_handle_pump(struct shardcask *handle)
 {
     sc_sp_hub_lock(handle->hub);
-    handle->ordered.stirred = handle->direct != NULL;
-    sc_peer_stir(&handle->coordinator);
+    if (handle->direct != NULL) {
+        handle->ordered.stirred = true;
+    } else {
+        sc_peer_stir(&handle->coordinator);
+    }
     sc_sp_hub_unlock(handle->hub);
 }
 

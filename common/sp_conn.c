@@ -549,7 +549,7 @@ static void serve_by_poll(struct sc_sp_conn *conn)
     sc_sp_hub_lock(conn->hub);
     conn->receiving = false;
     conn->ready = conn->ready || count > 0;
-    sc_sp_conn_touch(conn); /* also if it has died */
+    sc_sp_conn_touch(conn); /* to be received from, or, if it has died, released */
 }
 
 static void serve_by_nng(struct sc_sp_conn *conn)
@@ -571,9 +571,6 @@ void sc_sp_conn_serve(struct sc_sp_conn *conn)
         serve_by_nng(conn);
     }
     conn->served = false;
-    if (can_receive(conn) && conn->fd >= 0) {
-        receive_ready(conn);
-    }
 }
 
 void sc_sp_conn_ready(struct sc_sp_conn *conn, bool ended)

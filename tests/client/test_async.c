@@ -1,4 +1,5 @@
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
@@ -169,7 +170,7 @@ START_TEST(what_callbacks_submit_together_is_sent_together)
 }
 END_TEST
 
-static atomic_bool go;
+static sem_t go;
 
 /* Submits an operation and does not return for long, which it should not do. */
 static void submit_and_stay(struct shardcask_op *op)
@@ -177,25 +178,23 @@ static void submit_and_stay(struct shardcask_op *op)
     (void)op;
     if (atomic_fetch_add(&called, 1) == 0) {
         ck_assert_int_eq(shardcask_submit(db, &together[1], count_call), SHARDCASK_OK);
-        while (!atomic_load(&go)) {
-            struct timespec pause = {.tv_nsec = 1000000};
-            nanosleep(&pause, NULL);
-        }
+        ck_assert_int_eq(sem_wait(&go), 0);
     }
 }
 
 START_TEST(what_a_callback_submits_is_sent_although_the_callback_stays)
 {
-    atomic_store(&go, false);
+    ck_assert_int_eq(sem_init(&go, 0, 0), 0);
     for (size_t i = 0; i < 2; i++) {
         together[i] =
             (struct shardcask_op){.kind = SHARDCASK_OP_INCR, .key = "n", .key_size = 1, .delta = 1};
     }
     ck_assert_int_eq(shardcask_submit(db, &together[0], submit_and_stay), SHARDCASK_OK);
     fake_await_messages(&fake, 2);
-    atomic_store(&go, true);
+    ck_assert_int_eq(sem_post(&go), 0);
     shardcask_drain(db);
     ck_assert_int_eq(together[1].number, 2);
+    ck_assert_int_eq(sem_destroy(&go), 0);
 }
 END_TEST
 
@@ -457,6 +456,37 @@ START_TEST(a_callback_that_submits_while_the_handle_closes_is_refused)
 }
 END_TEST
 
+static void submit_batch_until_refused(struct shardcask_op *ops, size_t count, void *arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < count; i++) {
+        shardcask_op_clear(&ops[i]);
+    }
+    int status = shardcask_submit_batch(db, ops, count, submit_batch_until_refused, NULL);
+    if (status != SHARDCASK_OK) {
+        atomic_store(&refused_with, status);
+    }
+    atomic_fetch_add(&called, 1);
+}
+
+START_TEST(a_batch_that_is_submitted_while_the_handle_closes_is_refused)
+{
+    struct shardcask_op ops[2] = {{.kind = SHARDCASK_OP_EXISTS, .key = "k", .key_size = 1},
+                                  {.kind = SHARDCASK_OP_EXISTS, .key = "l", .key_size = 1}};
+    ck_assert_int_eq(shardcask_submit_batch(db, ops, 2, submit_batch_until_refused, NULL),
+                     SHARDCASK_OK);
+    while (atomic_load(&called) < 50) {
+        bool exists;
+        ck_assert_int_eq(shardcask_exists(db, "k", 1, &exists), SHARDCASK_OK);
+    }
+    shardcask_close(db);
+    db = NULL;
+    ck_assert_int_eq(atomic_load(&refused_with), SHARDCASK_UNAVAILABLE);
+    shardcask_op_clear(&ops[0]);
+    shardcask_op_clear(&ops[1]);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("async");
@@ -478,6 +508,7 @@ int main(void)
     tcase_add_test(tcase, writes_under_way_when_the_connection_breaks_are_unknown_the_rest_goes_on);
     tcase_add_test(tcase, closing_ends_what_is_outstanding_and_calls_back);
     tcase_add_test(tcase, a_callback_that_submits_while_the_handle_closes_is_refused);
+    tcase_add_test(tcase, a_batch_that_is_submitted_while_the_handle_closes_is_refused);
     suite_add_tcase(suite, tcase);
     return sc_check_main(suite);
 }
